@@ -47,7 +47,7 @@ def main(folder: Path, pip_arguments: Sequence[str]) -> int:
 
 
 def _installed(folder: Path, pip_arguments: Sequence[str]) -> bool:
-    """Whether pip installed everything. If not, its last lines are printed."""
+    """Whether pip installed everything."""
     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
     pip = subprocess.Popen(
         [*command, "--progress-bar", "off", *pip_arguments],
@@ -56,6 +56,16 @@ def _installed(folder: Path, pip_arguments: Sequence[str]) -> bool:
         text=True,
         errors="replace",
     )
+    try:
+        return _succeeds(pip)
+    finally:
+        # After Ctrl-C it must not write into a folder that is being removed.
+        pip.terminate()
+        pip.wait()
+
+
+def _succeeds(pip: subprocess.Popen[str]) -> bool:
+    """Prints pip's progress. Returns whether it succeeded; if not, its last lines are printed."""
     last, collected = deque[str](maxlen=LINES_ON_FAILURE), 0
     for line in pip.stdout or ():
         last.append(line)

@@ -6,12 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+_PATIENCE: Final = 100_000
+"""Milliseconds for the browser to start, and for what a page must do."""
 
 _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 _OURS = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:", "data:", "blob:", "file:")
@@ -30,7 +33,9 @@ def browser() -> Iterator[Browser]:
     if executable is None and not os.environ.get("CI"):
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=[*_QUIET, *_NO_ERRANDS])
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=[*_QUIET, *_NO_ERRANDS], timeout=_PATIENCE
+        )
         yield browser
         browser.close()
 
@@ -40,6 +45,14 @@ def page(browser: Browser) -> Iterator[Page]:
     """A page that must have no console errors, uncaught exceptions, or requests to other hosts."""
     with checked_page(browser) as page:
         yield page
+
+
+@contextmanager
+def patient_page(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A page in a context of its own, with these options. It waits for as long as a busy machine needs."""
+    with browser.new_context(**options) as context:
+        context.set_default_timeout(_PATIENCE)
+        yield context.new_page()
 
 
 @contextmanager
@@ -55,8 +68,7 @@ def checked_page(browser: Browser) -> Iterator[Page]:
         if not request.url.startswith(_OURS):
             wrong.append(f"request: {request.url}")
 
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
-        page = context.new_page()
+    with patient_page(browser, viewport={"width": 1280, "height": 900}) as page:
         page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
         page.on("console", hear)
         page.on("request", see)

@@ -8,11 +8,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.aimock.server", "tests.browser"]
 
-settings.register_profile("blindrelay", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "blindrelay",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],  # it measures the machine
+)
 settings.load_profile("blindrelay")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job, and in its children
@@ -38,6 +45,14 @@ def traces_of_the_tests_alone() -> Iterator[None]:
     """A server's command in this process must not switch off core dumps for later child processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("blindrelay.serving.command.leave_no_traces", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience_of_clients() -> Iterator[None]:
+    """A busy machine may need more than five seconds for a connection, which is what users wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blindrelay.client.transport._CONNECT_SECONDS", 60.0)
         yield
 
 

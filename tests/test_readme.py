@@ -69,7 +69,7 @@ def starting(*beginnings: str) -> list[str]:
 def output_of(command: str, environment: Mapping[str, str], folder: Path, typed: str | None = None) -> str:
     """What a shell command prints. It must succeed."""
     run: Any = {"env": environment, "cwd": folder, "input": typed, "capture_output": True, "text": True}
-    done: subprocess.CompletedProcess[str] = subprocess.run(["bash", "-c", command], timeout=90, **run)
+    done: subprocess.CompletedProcess[str] = subprocess.run(["bash", "-c", command], timeout=200, **run)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -113,6 +113,7 @@ def test_extras_exist(command: str) -> None:
     assert set(extras) <= set(project["optional-dependencies"])
 
 
+@pytest.mark.timeout(300)
 def test_program_streams(bed: Testbed, environment: dict[str, str], tmp_path: Path) -> None:
     (snippet,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
     program, replaced = EXAMPLE.subn(bed.relay, snippet)
@@ -135,6 +136,7 @@ def test_testbed_prints_a_connection_string(environment: dict[str, str]) -> None
             testbed.send_signal(signal.SIGINT)
 
 
+@pytest.mark.timeout(600)  # six programs, one after another
 def test_commands_work_without_code(
     bed: Testbed, environment: dict[str, str], port: int, tmp_path: Path
 ) -> None:

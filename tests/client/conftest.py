@@ -14,6 +14,7 @@ import pytest
 
 from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.testbed import Testbed
+from blindrelay.testbed.ports import free_port
 from blindrelay.trust import IdentityKey, format_identity
 from tests.client.scripted_bridge import ScriptedBridge
 
@@ -24,10 +25,13 @@ BROUGHT = ConnectionConfig.from_string(f"{RELAY}&credentials=brought")
 URL = "https://api.openai.com/v1/chat/completions"
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
+PATIENCE = 60.0
+"""Seconds after which a test fails that waits for something."""
+
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Waits for a condition in another thread or process, which sends no event."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -43,8 +47,20 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def bridge() -> Iterator[ScriptedBridge]:
-    with closing(ScriptedBridge()) as bridge:
+    with closing(ScriptedBridge(port=free_port())) as bridge:  # also after a restart
         yield bridge
+
+
+@pytest.fixture(autouse=True)
+def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients in this process wait for a busy machine, too."""
+    monkeypatch.setattr("blindrelay.client.transport._CONNECT_SECONDS", PATIENCE)
+    monkeypatch.setattr("blindrelay.client.account._CONNECT_SECONDS", PATIENCE)
+    monkeypatch.setattr("blindrelay.client.commands.doctor.checks.SECONDS", PATIENCE)
+    monkeypatch.setattr("blindrelay.client.commands.keys.sources._SECONDS", PATIENCE)
+    monkeypatch.setattr("blindrelay.client.relay_connection._DIRECTORY_SECONDS", PATIENCE)
+    monkeypatch.setattr("blindrelay.client.relay_connection._REASON_SECONDS", PATIENCE)
+    monkeypatch.setattr("blindrelay.client.state_file.LOCK_SECONDS", PATIENCE)
 
 
 @pytest.fixture

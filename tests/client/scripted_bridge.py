@@ -215,11 +215,12 @@ class ScriptedBridge:
 
     async def _exchange(self, _: AsyncIterator[bytes], context: Context) -> None:
         self.calls += 1
+        cancelled = self.cancelled  # a test that has ended has a list of its own
         await self._authenticate(context, self.lease)
         try:
             await self._serve(context)
         except (asyncio.CancelledError, grpc.aio.InternalError):  # the latter if it was just sending
-            self.cancelled.append(True)
+            cancelled.append(True)
             raise
 
     async def _serve(self, context: Context) -> None:

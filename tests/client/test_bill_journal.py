@@ -27,7 +27,7 @@ from blindrelay.client.bill_journal import (
 )
 from blindrelay.testbed.billing_bridge import BillingBridge
 
-from .conftest import RELAY
+from .conftest import PATIENCE, RELAY
 
 BRIDGE = BillingBridge()
 ENVELOPES = [BRIDGE.envelope(number) for number in range(400)]
@@ -144,13 +144,14 @@ def test_a_file_that_another_process_has_turned_over_stays(
 
 def test_processes_share_the_file(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from blindrelay.client import bill_journal as j;"
+        "import sys; from pathlib import Path; from blindrelay.client import bill_journal as j, state_file;"
         "from blindrelay.testbed.billing_bridge import BillingBridge as B; n = int(sys.argv[2]);"
-        "j.MAX_FILE_SIZE = 20_000; journal = j.BillJournal(Path(sys.argv[1]), 'r:1');"
+        "state_file.LOCK_SECONDS = 60.0; j.MAX_FILE_SIZE = 20_000;"
+        "journal = j.BillJournal(Path(sys.argv[1]), 'r:1');"
         "[journal.began(B().envelope(n * 100 + each), bytes(32)) for each in range(40)]"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(number)]) for number in range(3)]
-    assert [each.wait(60) for each in writers] == [0, 0, 0]
+    assert [each.wait(PATIENCE) for each in writers] == [0, 0, 0]
     kept = read_journal(path)
     assert 60 <= len(kept) <= 120, "at least what fits into one file, and none of it damaged"
 
@@ -170,7 +171,7 @@ def test_a_killed_process_loses_nothing_that_it_wrote(path: Path) -> None:
             last = int(writer.stdout.readline())
         writer.send_signal(signal.SIGKILL)
         last = max([last, *(int(line) for line in writer.stdout if line.endswith("\n"))])
-    writer.wait(60)
+    writer.wait(PATIENCE)
     assert len(read_journal(path)) >= last + 1
 
 

@@ -23,7 +23,7 @@ from blindrelay.client import (
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Execution
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import LIBRARIES, URL, client_of
+from .conftest import LIBRARIES, PATIENCE, URL, client_of
 from .scripted_bridge import TAIL, Received, Responder, ScriptedBridge, answering, failing, head
 
 ONCE, AGAIN = 1, 3
@@ -224,7 +224,7 @@ def test_error_body_has_the_form_of_its_api(
 
 @LIBRARIES
 def test_missing_relay_is_a_connect_error_until_it_returns(
-    library: Any, bridge: ScriptedBridge, sealed: SealedTransport
+    library: Any, bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with client_of(library, sealed) as client:
         client.get(URL)
@@ -234,4 +234,5 @@ def test_missing_relay_is_a_connect_error_until_it_returns(
                 client.get(URL)
             assert isinstance(raised.value, library.ConnectError)
         bridge.start()
+        monkeypatch.setattr("blindrelay.client.relay_connection._NEXT_ATTEMPT_SECONDS", PATIENCE)
         assert client.get(URL).status_code == 200

@@ -30,32 +30,39 @@ def held():
     status = Path("/proc/self/status").read_text()
     memory = int(status.partition("VmRSS:")[2].split()[0]) * 1024
     files = len(list(Path("/proc/self/fd").iterdir()))
-    return {"memory": memory, "files": files, "threads": threading.active_count()}
-def settled(threads):
-    # Ending threads have ended, or take too long.
-    deadline, now, last = time.monotonic() + 30, held(), None
-    while threads < now["threads"] != last and time.monotonic() < deadline:
-        last = now["threads"]
-        time.sleep(1)
+    tasks = len(asyncio.all_tasks()) if asyncio._get_running_loop() else 0
+    return {"memory": memory, "files": files, "threads": threading.active_count(), "tasks": tasks}
+before = None
+def settling():
+    # Threads, files and tasks end in the background: yields while they may. Prints what is held then.
+    global before
+    deadline, now, last = time.monotonic() + 60, held(), None
+    def may_end():
+        kinds = now.keys() - {"memory"}
+        if before is None:
+            return last is None or any(now[kind] != last[kind] for kind in kinds)
+        return any(now[kind] > before[kind] for kind in kinds)
+    while may_end() and time.monotonic() < deadline:
+        yield
         gc.collect()
-        now = held()
-    return now
+        last, now = now, held()
+    print(json.dumps(now))
+    before = now
 async def one_loop():
     async with sealed.async_httpx2_client() as client:
         for number in range(1, calls + 1):
             (await client.get(url)).raise_for_status()
             if number in (calls // 10, calls):
-                print(json.dumps(held() | {"tasks": len(asyncio.all_tasks())}))
+                for _ in settling():
+                    await asyncio.sleep(0.5)
 async def own_loop(client):
     (await client.get(url)).raise_for_status()
 def many(once):
-    before = 0
     for number in range(1, calls + 1):
         once()
         if number in (calls // 10, calls):
-            now = settled(before)
-            before = now["threads"]
-            print(json.dumps(now))
+            for _ in settling():
+                time.sleep(0.5)
 url, connection, way, calls = *sys.argv[1:4], int(sys.argv[4])
 sealed = SealedTransport(connection)
 if way == "one loop":

@@ -20,7 +20,7 @@ from blindrelay.client.history_store import HistoryStore, default_history_file, 
 from blindrelay.trust import format_identity
 
 from ..trust.replicas import IDENTITY, NOW, STRANGER, Replica
-from .conftest import INJECTED
+from .conftest import INJECTED, PATIENCE
 
 TEXT = format_identity(IDENTITY.public_key)
 
@@ -217,8 +217,10 @@ def test_lock_is_released_although_a_fork_has_it(path: Path, monkeypatch: pytest
 WRITER = """
 import sys
 from pathlib import Path
+from blindrelay.client import state_file
 from blindrelay.client.history_store import HistoryStore
 from tests.trust.replicas import IDENTITY, NOW, Replica
+state_file.LOCK_SECONDS = 60.0
 store = HistoryStore(IDENTITY.public_key, Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(int(sys.argv[2]), int(sys.argv[3])):
@@ -236,7 +238,7 @@ def test_many_writers_lose_nothing_and_a_killed_one_leaves_a_complete_file(path:
     learn(store_at(path), Replica(1))
     writers = [writer(path, 10 * number, 10 * number + 10) for number in range(1, 5)]
     for each in writers:
-        each.communicate(timeout=60)
+        each.communicate(timeout=PATIENCE)
     assert count(store_at(path)) == 41
     for begun in range(3):
         killed = writer(path, 50 + 60 * begun, 110 + 60 * begun)
@@ -246,6 +248,6 @@ def test_many_writers_lose_nothing_and_a_killed_one_leaves_a_complete_file(path:
         while path.stat().st_ino == before and killed.poll() is None:
             pass
         killed.kill()
-        killed.communicate(timeout=60)
+        killed.communicate(timeout=PATIENCE)
         assert count(store_at(path)) >= 42 + begun
     learn(store_at(path), Replica(250))

@@ -24,7 +24,7 @@ from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.http_proxy import HttpProxy
 
 from ..connect_proxy import connect_proxy
-from .conftest import URL
+from .conftest import PATIENCE, URL
 from .scripted_bridge import ScriptedBridge
 
 
@@ -123,6 +123,6 @@ async def test_relay_reaches_its_bridge_through_a_proxy(relay: TlsBridge, tmp_pa
         )
         async with open_channel(replica) as channel:
             call: Any = channel.unary_unary(KEY_DIRECTORY_METHOD)
-            answer = await call(b"", metadata=(("authorization", "Bearer brt_test"),), timeout=30)
+            answer = await call(b"", metadata=(("authorization", "Bearer brt_test"),), timeout=PATIENCE)
     assert len(GetKeyDirectoryResponse.FromString(answer).directories) == 1
     assert proxy.requests[0].startswith(f"CONNECT relay.example:{relay.port} ")

@@ -20,7 +20,7 @@ from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.outer_status import OuterStatus
 
 from ..trust.replicas import DAY
-from .conftest import URL
+from .conftest import PATIENCE, URL
 from .scripted_bridge import Received, Responder, ScriptedBridge, until
 
 ERROR = "x-blindrelay-error"
@@ -65,18 +65,20 @@ def test_directories_are_fetched_once_for_many(bridge: ScriptedBridge, client: h
 
 
 def test_waiting_exchanges_share_one_directory_fetch(bridge: ScriptedBridge, client: httpx2.Client) -> None:
-    stalled = threading.Event()
+    bridge.refuse_directories = OuterStatus.OVERLOADED
+    assert client.get(URL).status_code == 429  # it is connected: that has the same timeout
+    bridge.refuse_directories, stalled = None, threading.Event()
     bridge.substitute = lambda _: until(stalled)
 
     def fail(_: int) -> None:
         with pytest.raises(TimedOutError, match="no key directory") as raised:
-            client.get(URL, timeout=httpx2.Timeout(10, connect=0.5))
+            client.get(URL, timeout=httpx2.Timeout(PATIENCE, connect=0.5))
         assert isinstance(raised.value, httpx2.ConnectTimeout)
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(fail, range(4)))
     stalled.set()
-    assert bridge.directory_requests == 1
+    assert bridge.directory_requests == 2
 
 
 def test_missing_directory_means_that_no_bridge_is_up(bridge: ScriptedBridge, client: httpx2.Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -13,14 +14,50 @@ import pytest
 from blindrelay.client import ClosedError, CutResponseError, SealedTransport
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import URL, wait_for
-from .scripted_bridge import TAIL, ScriptedBridge, Step, answering, head, stalling, whole
+from .conftest import PATIENCE, URL, wait_for
+from .scripted_bridge import (
+    TAIL,
+    Received,
+    Responder,
+    ScriptedBridge,
+    Step,
+    answering,
+    head,
+    stalling,
+    until,
+    whole,
+)
 
 
-def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, client: httpx2.Client) -> None:
-    slow_but_steady: list[Step] = [0.2, {"body": b"x"}] * 8
-    bridge.answer = answering({"head": head()}, *slow_but_steady, tail=TAIL)
-    assert client.get(URL, timeout=httpx2.Timeout(10, read=0.9)).content == b"x" * 8
+def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty seconds seem to pass before each piece."""
+    passed, wanted = [0], threading.Event()
+
+    async def slow_but_steady(_: Received, respond: Responder) -> None:
+        await respond.send(head=head())
+        for _piece in range(8):
+            await until(wanted)
+            wanted.clear()
+            passed[0] += 50
+            await respond.send(body=b"x")
+        await respond.send(tail=TAIL)
+
+    async def ask() -> list[bytes]:
+        loop, pieces = asyncio.get_running_loop(), list[bytes]()
+        monkeypatch.setattr(loop, "time", lambda: time.monotonic() + passed[0])
+        timeout = httpx2.Timeout(PATIENCE, read=100)
+        async with (
+            SealedTransport(bridge.connection).async_httpx2_client(timeout=timeout) as client,
+            client.stream("GET", URL) as response,
+        ):
+            wanted.set()
+            async for piece in response.aiter_raw():
+                pieces.append(piece)
+                wanted.set()
+        return pieces
+
+    bridge.answer = slow_but_steady
+    assert asyncio.run(ask()) == [b"x"] * 8
 
 
 @pytest.mark.parametrize(
@@ -35,9 +72,10 @@ def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, client: httpx2.Cl
 async def test_first_byte_and_idle_are_separate_timeouts(
     options: str, message: str, bridge: ScriptedBridge
 ) -> None:
-    bridge.answer = answering(1.0, {"head": head(), "body": b"x"}, threading.Event())
+    begins: Step = 1.0 if "first_byte" in options else threading.Event()
+    bridge.answer = answering(begins, {"head": head(), "body": b"x"}, threading.Event())
     sealed = SealedTransport(bridge.connection + options)
-    async with sealed.async_httpx2_client(timeout=httpx2.Timeout(10, read=0.3)) as client:
+    async with sealed.async_httpx2_client(timeout=httpx2.Timeout(PATIENCE, read=0.3)) as client:
         with pytest.raises(httpx2.ReadTimeout, match=message):
             await client.get(URL)
     wait_for(lambda: bridge.cancelled == [True])
@@ -81,7 +119,7 @@ def test_failed_event_loops_log_nothing(
     nowhere = SealedTransport(bridge.connection.replace(f":{bridge.port}?", ":1?"))
 
     async def once() -> None:
-        async with nowhere.async_httpx2_client(timeout=5) as failing:
+        async with nowhere.async_httpx2_client(timeout=PATIENCE) as failing:
             for _attempt in range(2):  # the second waits for the channel to try again
                 with pytest.raises(httpx2.ConnectError):
                     await failing.get(URL)
@@ -120,9 +158,9 @@ def test_pool_timeout_limits_the_wait_for_room_which_failures_give_back(
     monkeypatch.setattr("blindrelay.client.relay_connection.MAX_EXCHANGES", 1)
     for refuse in (OuterStatus.REFUSED, None, OuterStatus.OVERLOADED, None):
         bridge.refuse = refuse
-        client.get(URL, timeout=10)
+        client.get(URL, timeout=PATIENCE)
     assert client.get("https://api.openai.com/" + "x" * 40_000).status_code == 400
-    assert client.get(URL, timeout=10).status_code == 200
+    assert client.get(URL, timeout=PATIENCE).status_code == 200
     bridge.answer = stalling
     with client.stream("GET", URL), pytest.raises(httpx2.PoolTimeout):
-        client.get(URL, timeout=httpx2.Timeout(10, pool=0.2))
+        client.get(URL, timeout=httpx2.Timeout(PATIENCE, pool=0.2))

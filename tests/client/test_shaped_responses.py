@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 
 import httpx2
 import pytest
@@ -12,10 +12,13 @@ import pytest
 from blindrelay.client import ConfigurationError, ConnectionConfig, SealedTransport, relay_connection
 from blindrelay.client.relay_view import RelayView
 from blindrelay.client.request_head import request_head
+from blindrelay.provider_bridge.pacer import Pacer
 from blindrelay.testing import LocalBlindRelay
 from blindrelay.v1.inner_pb2 import ShapingProfile
 
-URL = "https://api.openai.com/v1/chat/completions"
+from .conftest import PATIENCE, URL, wait_for
+from .scripted_bridge import until
+
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 CELL = 512 + 3
 """Bytes of a message that carries a cell of the first size."""
@@ -36,15 +39,20 @@ def views(local: LocalBlindRelay) -> Iterator[tuple[SealedTransport, list[RelayV
     transport.close()
 
 
+@pytest.fixture
+def rest(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The bridge sends the cells after a response's end when this is set."""
+    wanted, finish = threading.Event(), Pacer.finish
+
+    async def finish_when_wanted(self: Pacer) -> None:
+        await until(wanted)
+        await finish(self)
+
+    monkeypatch.setattr(Pacer, "finish", finish_when_wanted)
+    return wanted
+
+
 Views = tuple[SealedTransport, list[RelayView]]
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for something that a loaded machine may do late."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def down(view: RelayView) -> list[int]:
@@ -66,47 +74,50 @@ def test_other_profile_is_refused(local: LocalBlindRelay) -> None:
         ConnectionConfig.from_string(local.connection_string + "&shape=fast")
 
 
-def test_rest_is_read_after_the_response_and_after_close(views: Views) -> None:
+def test_rest_is_read_after_the_response_and_after_close(views: Views, rest: threading.Event) -> None:
     transport, seen = views
     with transport.httpx2_client() as client:
         response = client.post(URL, json=ASKED)
         assert "Hello" in response.text
         assert response.text.endswith("data: [DONE]\n\n")
-        assert len(down(seen[0])) < 40
-    eventually(lambda: len(down(seen[0])) == 40)
+    rest.set()
+    wait_for(lambda: len(down(seen[0])) == 40)
     assert set(down(seen[0])) == {CELL}
 
 
-async def test_rest_is_read_after_an_asynchronous_close(views: Views) -> None:
+async def test_rest_is_read_after_an_asynchronous_close(views: Views, rest: threading.Event) -> None:
     transport, seen = views
     async with transport.async_httpx2_client() as client:
         assert "Hello" in (await client.post(URL, json=ASKED)).text
-        assert len(down(seen[0])) < 40
-    await asyncio.to_thread(eventually, lambda: len(down(seen[0])) == 40)
+    rest.set()
+    await asyncio.to_thread(wait_for, lambda: len(down(seen[0])) == 40)
 
 
-def test_transport_can_be_used_again_while_the_rest_is_read(views: Views) -> None:
+def test_transport_can_be_used_again_while_the_rest_is_read(views: Views, rest: threading.Event) -> None:
     transport, seen = views
     for _ in range(2):
         with transport.httpx2_client() as client:
             assert "Hello" in client.post(URL, json=ASKED).text
-    assert len(down(seen[0])) < 40
-    eventually(lambda: [len(down(view)) for view in seen] == [40, 40])
+    rest.set()
+    wait_for(lambda: [len(down(view)) for view in seen] == [40, 40])
 
 
-def test_of_too_many_the_oldest_is_dropped(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_too_many_the_oldest_is_dropped(
+    views: Views, rest: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(relay_connection, "MAX_TRAILING", 1)
     transport, seen = views
     with transport.httpx2_client() as client:
         for _ in range(2):
             assert "Hello" in client.post(URL, json=ASKED).text
-        eventually(lambda: len(down(seen[1])) == 40)
+        rest.set()
+        wait_for(lambda: len(down(seen[1])) == 40)
     assert len(down(seen[0])) < 40
 
 
-def test_cells_of_nothing_do_not_hide_a_silent_provider(local: LocalBlindRelay, views: Views) -> None:
-    transport, _ = views
+def test_cells_of_nothing_do_not_hide_a_silent_provider(local: LocalBlindRelay) -> None:
     local.provider.reply("late", delay=30)
-    client = transport.httpx2_client(timeout=httpx2.Timeout(10, read=0.5))
+    transport = SealedTransport(f"{local.connection_string}&first_byte=1h")
+    client = transport.httpx2_client(timeout=httpx2.Timeout(PATIENCE, read=0.5))
     with client, pytest.raises(httpx2.ReadTimeout, match="nothing more came back within"):
         client.post(URL, json=ASKED)

@@ -17,7 +17,7 @@ from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import TEXT, TUNNEL_STATUS, close_frame
 from blindrelay.v1.inner_pb2 import ExchangeKind, Frame, ResponseHead
 
-from .conftest import BROUGHT, INJECTED, LIBRARIES
+from .conftest import BROUGHT, INJECTED, LIBRARIES, PATIENCE
 from .scripted_bridge import TAIL, ScriptedBridge, answering, responding
 
 REALTIME = "wss://api.openai.com/v1/realtime?model=m&key=secret"
@@ -96,7 +96,7 @@ async def test_unsent_end_of_a_tunnel_logs_nothing(bridge: ScriptedBridge, seale
     tunnel.stream.at_response_end = end_in_vain
     opened.set()
     assert [frame.data async for frame in _frames(tunnel)] == [b"\x03\xe8"]
-    await asyncio.wait_for(reached.wait(), 30)
+    await asyncio.wait_for(reached.wait(), PATIENCE)
     await asyncio.sleep(0.05)
     gc.collect()
     assert problems == []

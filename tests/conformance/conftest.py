@@ -18,6 +18,9 @@ PACKAGES = ROOT / ".npm" / "javascript"
 CLIENT = "examples/javascript"
 PROGRAM = "tests/conformance/javascript/conformance.js"
 
+PATIENCE = "60"
+"""Seconds for an answer, where a test gives no other time."""
+
 Run = subprocess.CompletedProcess[str]
 Changes = Mapping[str, tuple[str, str]]
 """By file, a text and what stands in its place."""
@@ -26,8 +29,18 @@ Javascript = Callable[[Changes], list[str]]
 
 
 def run_kit(*arguments: str, command: Sequence[str]) -> Run:
-    kit = [sys.executable, "-m", "blindrelay.testing", "conformance", *arguments, "--", *command]
-    return subprocess.run(kit, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    kit = [
+        sys.executable,
+        "-m",
+        "blindrelay.testing",
+        "conformance",
+        "--timeout",
+        PATIENCE,
+        *arguments,
+        "--",
+        *command,
+    ]
+    return subprocess.run(kit, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def results_of(*arguments: str, command: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from blindrelay.testing.conformance import tampering, vectors
 from blindrelay.testing.conformance.tampering import Tamper
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
 
-from .conftest import results_of, run_kit
+from .conftest import PATIENCE, results_of, run_kit
 
 ACCEPTS = 'for _ in open(0): print(\'{"outcome": "accept"}\', flush=True)'
 IGNORANT = "for _ in open(0): print('{\"unsupported\": true}', flush=True)"
@@ -80,7 +80,8 @@ def test_program_that_supports_nothing_fails(mode: list[str]) -> None:
 )
 def test_program_without_answers_is_an_outcome(source: str, said: str) -> None:
     """Another program is started for the next question. After three the kit stops."""
-    done = run_kit("--timeout", "1", command=python(source))
+    timeout = "1" if "in 1 seconds" in said else PATIENCE
+    done = run_kit("--timeout", timeout, command=python(source))
     assert done.returncode == 1
     assert done.stdout.count("FAILED ") == 3
     assert said.replace("\\\\n", "\\n") in done.stdout

@@ -32,7 +32,7 @@ Secrets = Mapping[str, Mapping[str, str]]
 PRICES = {
     "unit": "10 µUSD",
     "valid_from": "2026-01-01",
-    "valid_to": "2026-12-31",
+    "valid_to": "2099-12-31",
     "price": [{"provider": "openai", "model": "*", "input": 125_000, "output": 1_000_000}],
 }
 

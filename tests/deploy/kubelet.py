@@ -16,7 +16,7 @@ from blindrelay.testbed.ports import free_port
 from tests.deploy.chart import ROOT, Manifest, Secrets, pods_of, write_config
 
 PATIENCE = 120.0
-"""Seconds for a pod to become ready."""
+"""Seconds for a pod to become ready, or to end."""
 
 PORTS = (8443, 8470, 8471, 8472, 8490)
 ENTRY_POINTS = {
@@ -65,8 +65,13 @@ class Kubelet:
                     assert self._running[container["name"]].poll() is None, f"{container['name']} has ended"
                     assert time.monotonic() < deadline, f"{container['name']} does not become ready"
 
-    def is_ready(self, part: str) -> bool:
-        """Whether all readiness probes agree now."""
+    def wait_until_unready(self, part: str) -> None:
+        """Asks the pod's readiness probes, until one disagrees."""
+        deadline = time.monotonic() + PATIENCE
+        while self._is_ready(part):
+            assert time.monotonic() < deadline, f"{part} stays ready"
+
+    def _is_ready(self, part: str) -> bool:
         return all(
             self._run(part, container["readinessProbe"]["exec"]["command"]).wait() == 0
             for container in self._pods[part].containers

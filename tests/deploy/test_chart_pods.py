@@ -22,7 +22,7 @@ from blindrelay.testbed.providers import provider_process
 from blindrelay.testbed.scale.client import Caller
 from blindrelay.trust import format_identity
 from tests.deploy.chart import PRICES, make_secrets, rendered
-from tests.deploy.kubelet import Kubelet, values_for
+from tests.deploy.kubelet import PATIENCE, Kubelet, values_for
 
 SCRIPT = 'extends = "self_hosted"\n[Chat]\n"$content" = "scripted"\n'
 WORDS = "one two three four five six seven eight"
@@ -75,7 +75,6 @@ def contents(chunks: Iterable[ChatCompletionChunk]) -> Iterator[str]:
     return (chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
-@pytest.mark.timeout(300)
 def test_pod_with_envoy_serves_and_finishes_a_stream_before_it_stops(folder: Path, provider: str) -> None:
     try:
         envoy_program()
@@ -93,14 +92,13 @@ def test_pod_with_envoy_serves_and_finishes_a_stream_before_it_stops(folder: Pat
             text = next(piece for piece in pieces if piece)
             hooks = kubelet.pre_stop("relay")
             assert text + "".join(pieces) == WORDS
-        assert hooks["control"].wait(60) == 0, "Envoy's exchanges have finished"
+        assert hooks["control"].wait(PATIENCE) == 0, "Envoy's exchanges have finished"
         assert hooks["envoy"].poll() is None, "Envoy stays as long as its control process"
         assert kubelet.terminate("control") == 0
-        assert hooks["envoy"].wait(60) == 0
+        assert hooks["envoy"].wait(PATIENCE) == 0
         assert kubelet.terminate("envoy") == 0
 
 
-@pytest.mark.timeout(300)
 def test_pods_with_a_ledger_serve_and_charge(folder: Path, provider: str) -> None:
     if programs() is None:
         pytest.skip("there is no PostgreSQL server here")
@@ -125,8 +123,8 @@ def test_pods_with_a_ledger_serve_and_charge(folder: Path, provider: str) -> Non
             while not (said := statement(kubelet))["lines"] or said["lines"][0]["state"] != "posted":
                 assert database.is_running
             kubelet.terminate("bridge")
-            assert not kubelet.is_ready("relay"), "it reaches no bridge"
-            assert kubelet.pre_stop("relay")["relay"].wait(60) == 0
+            kubelet.wait_until_unready("relay")  # it reaches no bridge
+            assert kubelet.pre_stop("relay")["relay"].wait(PATIENCE) == 0
             assert kubelet.terminate("relay") == kubelet.terminate("ledger") == 0
     finally:
         database.stop()

@@ -43,6 +43,8 @@ MODULES = {
     "blindrelay-ledger": "ledger",
 }
 LANDLOCK = "landlock_create_ruleset"
+PATIENCE = 120
+"""Seconds for a process to answer, or to end."""
 CAP_SYS_ADMIN, PR_GET_MDWE = 21, 66
 MOST_EXPOSURE = 2.0
 """What `systemd-analyze security` says at most: 0 is nothing exposed, 10 everything, most services have 9."""
@@ -226,6 +228,16 @@ class Machine:
         (self._etc / name).chmod(0o600)
 
 
+def said(process: subprocess.Popen[str], *words: str) -> None:
+    """Reads what a process prints, until it has said all these words, in any order."""
+    text = ""
+    while missing := [each for each in words if each not in text]:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, f"it ended without {missing}: {text}"
+        text += line
+
+
 def _bridge(*arguments: str) -> str:
     command = [sys.executable, "-m", "blindrelay.provider_bridge", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -240,23 +252,22 @@ def test_units_serve_with_the_documented_configurations(tmp_path: Path, within_u
     machine = Machine(tmp_path)
     bridges, relays = (confined(allowed_by(unit)) if within_units else launcher() for unit in (BRIDGE, RELAY))
     with machine.provider(), machine.running(BRIDGE, bridges) as bridge:
-        assert bridge.stdout is not None
-        assert "listens on" in bridge.stdout.readline()
+        said(bridge, "listens on")
         if within_units:
             with machine.running(RELAY, confined(allowed_by(RELAY) - {LANDLOCK})) as refused:
-                assert "sandbox = true needs" in refused.communicate(timeout=60)[0]
+                assert "sandbox = true needs" in refused.communicate(timeout=PATIENCE)[0]
                 assert refused.returncode == 1
         with machine.running(RELAY, relays) as relay:
-            assert relay.stdout is not None
-            said = [relay.stdout.readline() for _ in range(3)]
-            events = {json.loads(line)["event"] for line in said if line.startswith("{")}
-            assert events == {"started", "replica_up"}
+            said(relay, "listens on", '"started"', '"replica_up"')
             assert is_confined(relay.pid)
             assert within_units or not is_confined(bridge.pid), "is_confined() can return false"
             assert os.geteuid() != 0 or not written_files_of(relay.pid)
             filters = Path(f"/proc/{relay.pid}/status").read_text()
             assert f"Seccomp_filters:\t{1 + within_units}" in filters
-            with SealedTransport(machine.connection) as sealed, sealed.httpx_client() as client:
+            with (
+                SealedTransport(machine.connection) as sealed,
+                sealed.httpx_client(timeout=PATIENCE) as client,
+            ):
                 assert client.get("https://models.example/v1/models").status_code == httpx.codes.OK
 
 
@@ -268,10 +279,7 @@ def test_ledger_serves_with_the_documented_configuration(tmp_path: Path, within_
     machine.configure_ledger()
     within = confined(allowed_by(LEDGER), tmp_path / "state") if within_unit else launcher()
     with machine.running(LEDGER, within) as ledger:
-        assert ledger.stdout is not None
-        said = " ".join(ledger.stdout.readline() for _ in range(2))
-        assert "The ledger listens on" in said, said
-        assert "Its page is http" in said
+        said(ledger, "The ledger listens on", "Its page is http")
         config = str(tmp_path / LEDGER.stem / "ledger.toml")
         command = [sys.executable, "-m", "blindrelay.ledger", "account", "add", "alice", "--json"]
         added = subprocess.run([*command, "--config", config], check=True, capture_output=True, text=True)

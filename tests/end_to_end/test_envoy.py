@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from hyperframe.frame import HeadersFrame
 from openai import OpenAI
-from websockets.asyncio.client import connect
 
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
@@ -29,9 +28,9 @@ from tests.adversarial.h2_peer import header_block, peers
 
 from ..client.endpoint.conftest import running
 from ..provider_bridge.websocket_provider import WebSocketProvider
+from .conftest import PATIENCE, websocket
 
 URL = "https://api.openai.com/v1/chat/completions"
-SETTLED_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +86,10 @@ def test_books_balance(bed: Testbed, sealed: SealedTransport) -> None:
         for _ in range(5):
             body = {"model": "gpt-5.5", "messages": [], "scripted": {"text": "five words"}}
             assert client.post(URL, json=body).status_code == 200
-    deadline = time.monotonic() + SETTLED_SECONDS
-    while len(posted(bed)) < before + 5 or ledger(bed, "check")["orphans"]:
+    deadline = time.monotonic() + PATIENCE
+    while len(posted(bed)) < before + 5 or (books := ledger(bed, "check"))["open"] or books["orphans"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    books = ledger(bed, "check")
     assert (books["balanced"], books["orphans"], books["contradictions"]) == (True, 0, 0)
 
 
@@ -162,7 +160,7 @@ async def test_tunnel(provider: WebSocketProvider, tmp_path: Path) -> None:
         with running(bed.relay, tmp_path) as endpoint:
             headers = {"authorization": f"Bearer {endpoint.token}"}
             address = endpoint.url.replace("http:", "ws:") + "/v1/realtime?model=m"
-            async with connect(address, additional_headers=headers, proxy=None, max_size=None) as connection:
+            async with websocket(address, additional_headers=headers) as connection:
                 for size in (0, 125, 65_536, 1_000_000):
                     message = json.dumps({"type": "input_audio_buffer.append", "audio": "y" * size})
                     await connection.send(message)

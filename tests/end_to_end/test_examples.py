@@ -35,5 +35,5 @@ def run(example: Path, environment: dict[str, str]) -> subprocess.CompletedProce
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )

@@ -13,16 +13,15 @@ from openai import APIConnectionError, InternalServerError, OpenAI
 
 from blindrelay.client import BlindRelayError, BridgeError, CutResponseError, SealedTransport
 from blindrelay.testbed import Testbed
+from tests.client.conftest import wait_for
+
+from .conftest import PATIENCE
 
 URL = "https://api.openai.com/v1/chat/completions"
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
 HELD: Any = {"model": "m", "messages": MESSAGES, "stream": True, "scripted": {"hold": "for ever"}}
 RETRIED = (APIConnectionError, InternalServerError)
 """What SDKs try again."""
-NOTICED = 30.0
-"""Seconds until the end of a part is noticed. It takes milliseconds, on a busy machine more."""
-BACK = 30.0
-"""Seconds until calls succeed again. It takes less than two, on a busy machine more."""
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +54,12 @@ def test_killing_a_part_is_noticed_and_survived(
 ) -> None:
     with sealed.httpx2_client() as http, http.stream("POST", URL, json=HELD) as answer:
         pieces = answer.iter_raw()
-        assert b"The" in next(pieces)
+        begun = next(pieces)
+        while b"The" not in begun:
+            begun += next(pieces)
         bed.kill(part)
-        killed = time.monotonic()
         with pytest.raises(error) as raised:
             list(pieces)
-        assert time.monotonic() - killed < NOTICED
         assert isinstance(raised.value, httpx2.RemoteProtocolError)
     client = OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
     for _ in range(3):
@@ -68,7 +67,7 @@ def test_killing_a_part_is_noticed_and_survived(
             client.with_options(timeout=1).chat.completions.create(model="m", messages=MESSAGES)
         time.sleep(0.5)
     bed.start(part)
-    deadline = time.monotonic() + BACK
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with suppress(*RETRIED):
             client.chat.completions.create(model="m", messages=MESSAGES)
@@ -96,6 +95,6 @@ def test_full_bridge_refuses_and_stays_listed() -> None:
                 answer = SealedTransport(connection).httpx2_client().post(URL, json=HELD)
                 assert answer.status_code == 429
                 assert answer.headers["x-blindrelay-error"] == "relay/overloaded"
-            httpx2.post(f"{bed.provider}/scripted/release", json={"gate": "for ever"})
+            httpx2.post(f"{bed.provider}/scripted/release", json={"gate": "for ever"}, timeout=PATIENCE)
             assert b"[DONE]" in held.read()
-        assert client.post(URL, json={**HELD, "scripted": {}}).status_code == 200
+        wait_for(lambda: client.post(URL, json={**HELD, "scripted": {}}).status_code == 200)

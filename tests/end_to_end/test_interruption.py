@@ -16,6 +16,8 @@ import pytest
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
 
+from .conftest import PATIENCE
+
 ASKING = """
 messages = [{"role": "user", "content": "Well?"}]
 body = {"scripted": {"hold": "never-released"}}
@@ -62,7 +64,8 @@ def bed() -> Iterator[Testbed]:
 
 
 def outcomes(bed: Testbed) -> list[str]:
-    asked = httpx.get(f"{bed.provider}/scripted/requests", trust_env=False).json()
+    url = f"{bed.provider}/scripted/requests"
+    asked = httpx.get(url, trust_env=False, timeout=PATIENCE).json()
     return [each["outcome"] for each in asked if each["path"] == "/v1/chat/completions"]
 
 
@@ -87,7 +90,7 @@ def test_ctrl_c_ends_the_providers_work(bed: Testbed, command: Sequence[str], tm
     assert process.stdout.readline() == b"begun\n"
     assert outcomes(bed)[before:] == ["open"]
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
     assert "KeyboardInterrupt" in err.decode().splitlines()
     assert b"Exception ignored" not in err
@@ -102,13 +105,13 @@ def test_ctrl_c_at_the_endpoint_ends_the_providers_work(bed: Testbed, tmp_path: 
     token = (tmp_path / "endpoint-token").read_text().strip()
     headers = {"authorization": f"Bearer {token}"}
     with (
-        httpx.Client(trust_env=False, headers=headers) as program,
+        httpx.Client(trust_env=False, headers=headers, timeout=PATIENCE) as program,
         program.stream("POST", f"{url}/v1/chat/completions", json=HELD) as answer,
     ):
         pieces = answer.iter_raw()
         assert next(pieces)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, err) == (130, b"")
         with pytest.raises(httpx.RemoteProtocolError):
             list(pieces)
@@ -129,7 +132,7 @@ def test_leaving_a_stream_ends_the_providers_work(bed: Testbed) -> None:
 
 def ends(bed: Testbed, before: int) -> None:
     """Waits until the provider has noticed that its only request was abandoned."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while outcomes(bed)[before:] != ["abandoned"]:
         assert time.monotonic() < deadline, outcomes(bed)[before:]
         time.sleep(0.02)

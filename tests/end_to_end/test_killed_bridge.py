@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pytest
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
 
+from .conftest import PATIENCE
+
 URL = "https://api.openai.com/v1/chat/completions"
-SETTLED_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def ledger_says(bed: Testbed, *command: str) -> dict[str, Any]:
 
 def closed(bed: Testbed, count: int) -> dict[str, str]:
     """The states of so many exchanges, by their names, once the books have all of them and none is open."""
-    deadline = time.monotonic() + SETTLED_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         lines = ledger_says(bed, "statement", "testbed")["lines"]
         if len(lines) == count and all(line["state"] in ("posted", "voided") for line in lines):
@@ -53,15 +55,9 @@ def closed(bed: Testbed, count: int) -> dict[str, str]:
         assert time.monotonic() < deadline, lines
 
 
-def cut_by_a_kill(bed: Testbed, client: httpx2.Client) -> None:
-    """An exchange that runs when the bridge is killed."""
-    slow = body("one two three four", pieces_per_second=0.5) | {"stream": True}
-    with client.stream("POST", URL, json=slow) as response:
-        pieces = response.iter_bytes()
-        next(pieces)
-        bed.kill("bridge")
-        with pytest.raises(httpx2.TransportError):
-            list(pieces)
+def streamed(client: httpx2.Client, text: str, gate: str) -> AbstractContextManager[httpx2.Response]:
+    """A response that has begun, and ends when the provider is told to release this gate."""
+    return client.stream("POST", URL, json=body(text, hold=gate) | {"stream": True})
 
 
 @pytest.mark.timeout(180)
@@ -71,9 +67,19 @@ def test_what_a_killed_bridge_was_doing_is_not_charged_and_what_it_has_signed_is
     before = ledger_says(bed, "statement", "testbed")["balance"]
     with SealedTransport(bed.relay) as sealed, sealed.httpx2_client() as client:
         whole = [client.post(URL, json=body("word " * 500))]
-        bed.kill("ledger")  # so that the next receipt waits in the bridge's outbox
-        whole.append(client.post(URL, json=body("word " * 50)))
-        cut_by_a_kill(bed, client)
+        with (
+            streamed(client, "word " * 50, "released") as signed,
+            streamed(client, "one two three four", "never released") as cut,
+        ):
+            pieces = cut.iter_bytes()
+            next(pieces)
+            bed.kill("ledger")  # so that the next receipt waits in the bridge's outbox
+            httpx2.post(f"{bed.provider}/scripted/release", json={"gate": "released"}, timeout=PATIENCE)
+            signed.read()
+            whole.append(signed)
+            bed.kill("bridge")
+            with pytest.raises(httpx2.TransportError):
+                list(pieces)
     bed.start("bridge")
     bed.start("ledger")
     bills = [response.extensions["blindrelay"] for response in whole]

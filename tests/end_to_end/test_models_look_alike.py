@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from blindrelay.client import SealedTransport
+from blindrelay.provider_bridge import response_stream
 from blindrelay.testing import LocalBlindRelay, ReceivedRequest, RelayedExchange, Reply
 
 URL = "https://models.blindrelay.internal/v1/chat/completions"
@@ -30,6 +31,13 @@ def local() -> Iterator[LocalBlindRelay]:
     with LocalBlindRelay(models=MODELS) as local:
         local.provider.answer_with(_answer)
         yield local
+
+
+@pytest.fixture(autouse=True)
+def one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response waits until the provider has said all. On a busy machine its head may come long before."""
+    gather = response_stream._gather
+    monkeypatch.setattr(response_stream, "_gather", lambda response, _: gather(response, 60.0))
 
 
 def _answer(request: ReceivedRequest) -> Reply:

@@ -12,10 +12,8 @@ import pytest
 from blindrelay.client import SealedTransport
 
 from ..client.endpoint.conftest import running
+from .conftest import PATIENCE
 from .wire_traces import EVENTS, FixedProvider, tapped
-
-PATIENCE = 60
-"""Seconds that the program waits for a piece."""
 
 Way = Callable[[str, Path], AbstractAsyncContextManager[httpx.AsyncClient]]
 

@@ -13,10 +13,13 @@ from openai import OpenAI
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
 
+DRAIN_SECONDS = 50
+"""A bridge that is stopped waits so long for calls, which take milliseconds, or more on a busy machine."""
+
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
-    with Testbed("scripted", replicas=2) as bed:
+    with Testbed("scripted", replicas=2, bridge_options={"drain_seconds": DRAIN_SECONDS}) as bed:
         yield bed
 
 

@@ -18,6 +18,7 @@ from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.unprivileged import launcher
 from tests.certificates import Certificates
+from tests.client.conftest import wait_for
 
 URL = "https://api.openai.com/v1/chat/completions"
 
@@ -118,7 +119,7 @@ def test_relay_without_a_known_certificate_is_refused(parts: Parts, more: Callab
     relay = parts.relay(more(parts))
     with pytest.raises(RelayError, match="could not reach the bridge"):
         ask(parts.client(relay))
-    assert "replica_down" in parts.events_of(relay)
+    wait_for(lambda: "replica_down" in relay.stderr)
     assert "replica_up" not in parts.events_of(relay)
 
 

@@ -31,6 +31,7 @@ from blindrelay.testbed.configuration import official_providers
 
 from ..client.endpoint.conftest import Endpoint, running
 from ..provider_bridge.websocket_provider import WebSocketProvider
+from .conftest import PATIENCE, websocket
 
 SECRET = "a canary that nobody on the way may read"
 HELLO = json.dumps({"type": "session.update", "session": {"instructions": SECRET}})
@@ -65,7 +66,7 @@ def endpoint(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def dialled(endpoint: Endpoint, path: str = "/v1/realtime?model=m", **options: Any) -> connect:
     headers = options.pop("headers", {"authorization": f"Bearer {endpoint.token}"})
     address = endpoint.url.replace("http:", "ws:") + path
-    return connect(address, additional_headers=headers, proxy=None, max_size=None, **options)
+    return websocket(address, additional_headers=headers, **options)
 
 
 async def closed(connection: ClientConnection) -> tuple[int | None, str]:
@@ -113,18 +114,27 @@ async def test_binary_messages_with_ones_own_credential(
 async def test_relay_sees_cells_of_one_size_whoever_speaks(
     bed: Testbed, provider: WebSocketProvider, tmp_path: Path, shape: str, cell: int
 ) -> None:
-    before = len(bed.forwarded)
+    before = {each.exchange for each in bed.forwarded}
+
+    def cells(direction: str) -> list[int]:
+        """Sizes of the messages of this tunnel after the first."""
+        seen = [each for each in bed.forwarded if each.exchange not in before and each.size]
+        return [each.size for each in seen if each.direction == direction][1:]
+
+    async def silence() -> None:
+        """Nobody speaks while two cells pass in each direction."""
+        passed = {direction: len(cells(direction)) for direction in ("up", "down")}
+        while any(len(cells(each)) < 2 + count for each, count in passed.items()):  # noqa: ASYNC110 - of a file
+            await asyncio.sleep(0.05)
+
     with running(f"{bed.relay}&shape={shape}", tmp_path) as endpoint:
         async with dialled(endpoint) as connection:
             for _ in range(3):
                 await connection.send(HELLO)
                 assert await connection.recv() == HELLO
-                await asyncio.sleep(0.6)  # nobody speaks
-    seen = [each for each in bed.forwarded[before:] if each.size]
+                await silence()
     for direction in ("up", "down"):
-        _, *cells = [each.size for each in seen if each.direction == direction]
-        assert len(cells) > 5
-        assert set(cells) == {cell + 3}
+        assert set(cells(direction)) == {cell + 3}
 
 
 async def test_relay_sees_nothing(bed: Testbed, provider: WebSocketProvider, tmp_path: Path) -> None:
@@ -133,7 +143,7 @@ async def test_relay_sees_nothing(bed: Testbed, provider: WebSocketProvider, tmp
         async with dialled(endpoint) as connection:
             await connection.send(HELLO)
             assert await connection.recv() == HELLO
-        with endpoint.client() as client:
+        with endpoint.client(timeout=PATIENCE) as client:
             shown = client.get("/content").text
     assert "GET https://api.openai.com/v1/realtime → 101" in shown
     assert shown.count(SECRET) == 2

@@ -28,6 +28,7 @@ from blindrelay.testbed.tap import Direction, Forwarded
 from blindrelay.v1.inner_pb2 import Frame
 
 from ..provider_bridge.websocket_provider import WebSocketProvider
+from .conftest import PATIENCE
 
 RECORDED: Final = Path(__file__).with_name("wire_traces.json")
 
@@ -146,7 +147,7 @@ async def tapped(origin: str) -> AsyncIterator[Testbed]:
 
 
 def _client(bed: Testbed) -> httpx.AsyncClient:
-    return SealedTransport(f"{bed.relay}&shape=off").async_httpx_client(headers=_HEADERS, timeout=60)
+    return SealedTransport(f"{bed.relay}&shape=off").async_httpx_client(headers=_HEADERS, timeout=PATIENCE)
 
 
 def _traces(forwarded: list[Forwarded]) -> list[list[Any]]:

@@ -9,7 +9,14 @@ import psycopg
 
 from blindrelay.testbed.postgresql import server_url
 
+from .patience import PATIENCE
+
 _NUMBERS = count(1)
+_LOCK_MILLISECONDS = int(1_000 * PATIENCE)
+_END_ALL = b"""
+SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
 
 
 class Server:
@@ -20,11 +27,11 @@ class Server:
         self._url = server_url(folder)
 
     def new_place(self) -> str:
-        """The URL of an empty schema of its own."""
+        """The URL of an empty schema of its own, in which writers wait longer for each other."""
         name = f"books{next(_NUMBERS)}"
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {name}".encode())
-        return f"{self._url}&options=-csearch_path%3D{name}"
+        return f"{self._url}&options=-clock_timeout%3D{_LOCK_MILLISECONDS}%20-csearch_path%3D{name}"
 
     def new_database(self, name: str) -> str:
         """The URL of an empty database."""
@@ -33,8 +40,6 @@ class Server:
         return f"postgresql:///{name}?host={self._folder}&user=books"
 
     def disconnect_all(self) -> None:
-        """Ends every other connection, as a restart does."""
+        """Ends every other connection, as a restart does, and waits until all have ended."""
         with psycopg.connect(self._url, autocommit=True) as connection:
-            connection.execute(
-                b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            )
+            connection.execute(_END_ALL)

@@ -7,7 +7,6 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -274,7 +273,6 @@ class Trade(RuleBasedStateMachine):
             return sql.one("SELECT id FROM lease WHERE id = :id", id=lease.id) is not None
 
 
-@pytest.mark.timeout(600)
 def test_the_books_and_a_model_agree_whatever_happens(path: Path) -> None:
     numbers = count(1)
 
@@ -285,7 +283,6 @@ def test_the_books_and_a_model_agree_whatever_happens(path: Path) -> None:
     run_state_machine_as_test(OnSqlite, settings=settings(max_examples=50, stateful_step_count=50))
 
 
-@pytest.mark.timeout(600)
 def test_the_books_and_a_model_agree_on_postgresql(postgres: Server) -> None:
     class OnPostgresql(Trade):
         def new_place(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
+import httpx
 
 from blindrelay.relay_node import AuditLog, RelayConfig
 from blindrelay.relay_node.envoy.process import ControlProcess
@@ -17,7 +18,7 @@ from blindrelay.serving import Address
 from blindrelay.testbed.envoy_relay import envoy_command, running_envoy
 from blindrelay.testbed.ports import free_port
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.fake_bridge import FakeBridge, until
+from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, until
 from tests.relay_node.raw_client import Client
 
 if TYPE_CHECKING:
@@ -44,6 +45,18 @@ def published(relay: RunningRelay, name: str) -> str:
     return (relay.relay.bootstrap.parent / f"{name}.json").read_text()
 
 
+async def loaded(relay: RunningRelay, text: str) -> None:
+    """Waits until Envoy has loaded a file with this text, which is published or will be."""
+    assert isinstance(relay.relay, ControlProcess)
+    admin = httpx.AsyncHTTPTransport(uds=str(relay.relay.bootstrap.parent / "admin.sock"))
+    async with httpx.AsyncClient(transport=admin, timeout=PATIENCE) as client:
+
+        async def known() -> bool:
+            return text in (await client.get("http://envoy/config_dump")).text
+
+        await eventually(known)
+
+
 async def outcome(client: Client, bridge: FakeBridge) -> OuterStatus | None:
     """The status with which an exchange is refused, or None."""
     try:
@@ -54,7 +67,10 @@ async def outcome(client: Client, bridge: FakeBridge) -> OuterStatus | None:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Waits until a condition holds that has to be asked for, for at most 20 s."""
-    async with asyncio.timeout(20):
+    """Waits until a condition holds that has to be asked for, for at most PATIENCE seconds.
+
+    Asking must not change what the test is about: see loaded() for what Envoy does not know yet.
+    """
+    async with asyncio.timeout(PATIENCE):
         while not await condition():  # noqa: ASYNC110 - the conditions have no events
             await asyncio.sleep(0.05)

@@ -15,12 +15,13 @@ from typing import Any
 import grpc
 import pytest
 
-from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig
+from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig, contact, lease_gate, replica
+from blindrelay.relay_node import ledger as relay_ledger
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, ChannelTls, issue_token
 from tests.certificates import Certificates
 from tests.relay_node.behind_envoy import control_process, in_front
-from tests.relay_node.fake_bridge import FakeBridge, until
+from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, until
 from tests.relay_node.fake_ledger import FakeAccount, FakeLedger
 from tests.relay_node.raw_client import Client, RelayProcess, relay_process
 
@@ -85,12 +86,22 @@ class RunningRelay:
 StartRelay = Callable[..., Awaitable[RunningRelay]]
 
 
+@pytest.fixture(autouse=True)
+def patient_relays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relays in this process wait for peers on a busy machine. The tests of a limit set their own."""
+    monkeypatch.setattr(replica, "SETTLING_SECONDS", PATIENCE)
+    monkeypatch.setattr(replica, "FETCH_SECONDS", PATIENCE)
+    monkeypatch.setattr(relay_ledger, "CALL_SECONDS", PATIENCE)
+    monkeypatch.setattr(lease_gate, "KEYS_SECONDS", PATIENCE)
+    monkeypatch.setattr(contact, "SILENCE_SECONDS", PATIENCE)
+
+
 @pytest.fixture
 async def bridge() -> AsyncIterator[FakeBridge]:
     bridge = FakeBridge()
     await bridge.start()
     yield bridge
-    await bridge.stop()
+    await bridge.end()
 
 
 second_bridge = bridge
@@ -139,7 +150,7 @@ async def ledger() -> AsyncIterator[FakeLedger]:
     ledger = FakeLedger()
     await ledger.start()
     yield ledger
-    await ledger.stop()
+    await ledger.end()
 
 
 @dataclass

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
 from blindrelay.relay_node import ReplicaConfig
 from blindrelay.serving import STREAMS_PER_RELAY, Address, server_options
+from blindrelay.serving.listener import bound
 from blindrelay.v1.channel import Metadata
 from blindrelay.v1.envelope import encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -21,6 +23,26 @@ from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyConfig, KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import DEFAULT_MAX_UNITS, SUITE
+
+PATIENCE: Final = 60.0
+"""Seconds, where a limit is there only so that a failure ends. A busy machine may stand still for some."""
+
+
+class KeptPort:
+    """A port that no other program gets, also while the server is stopped that listens on it."""
+
+    def __init__(self) -> None:
+        self._holder: socket.socket | None = None
+
+    def number(self) -> int:
+        """The port. A server shares it with the socket that keeps it (server_options, `share_port`)."""
+        if self._holder is None:
+            self._holder = bound(Address("127.0.0.1", 0), share=True)
+        return int(self._holder.getsockname()[1])
+
+    def release(self) -> None:
+        if self._holder is not None:
+            self._holder.close()
 
 
 @dataclass
@@ -70,6 +92,7 @@ class FakeBridge:
         self.answer_fetch: bytes | None = None
         self.credentials: grpc.ServerCredentials | None = None
         self.port = 0
+        self._port = KeptPort()
         self.new_keys()
 
     def new_keys(self) -> None:
@@ -113,8 +136,9 @@ class FakeBridge:
         return encode_envelope(Envelope(**values | changes))
 
     async def start(self) -> None:
-        """Listens on its previous port, or on any free one."""
-        self._server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
+        """Listens, always on the same port."""
+        self.port = self._port.number()
+        self._server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY, share_port=True))
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             EXCHANGE: grpc.stream_stream_rpc_method_handler(self._exchange),
             KEY_DIRECTORY: grpc.unary_unary_rpc_method_handler(self._fetch),
@@ -122,13 +146,18 @@ class FakeBridge:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         address = f"127.0.0.1:{self.port}"
         if self.credentials is None:
-            self.port = self._server.add_insecure_port(address)
+            self._server.add_insecure_port(address)
         else:
-            self.port = self._server.add_secure_port(address, self.credentials)
+            self._server.add_secure_port(address, self.credentials)
         await self._server.start()
 
     async def stop(self) -> None:
         await self._server.stop(None)
+
+    async def end(self) -> None:
+        """Stops, and gives its port back."""
+        await self.stop()
+        self._port.release()
 
     async def restart(self) -> None:
         await self.stop()
@@ -166,8 +195,8 @@ def new_key() -> bytes:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits until a condition holds, for at most 20 s."""
-    async with asyncio.timeout(20):
+    """Waits until a condition holds, for at most PATIENCE seconds."""
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - the conditions have no events
             await asyncio.sleep(0.01)
 

@@ -34,6 +34,7 @@ from blindrelay.v1.ledger_pb2 import (
 )
 from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import SignedPriceTable
+from tests.relay_node.fake_bridge import KeptPort
 
 
 @dataclass
@@ -67,6 +68,7 @@ class FakeLedger:
         self.answers = asyncio.Event()
         self.answers.set()
         self.port = 0
+        self._port = KeptPort()
         self._streams: dict[bytes, Any] = {}
 
     def add(self, token: str, **options: Any) -> FakeAccount:
@@ -79,11 +81,6 @@ class FakeLedger:
     def config(self) -> PeerConfig:
         return PeerConfig(Address("127.0.0.1", self.port))
 
-    @property
-    def nodes(self) -> int:
-        """How many relay processes report."""
-        return len(self._streams)
-
     def starts(self) -> list[ReportLine]:
         return [line for line in self.lines.values() if line.HasField("start")]
 
@@ -91,8 +88,9 @@ class FakeLedger:
         return [line for line in self.lines.values() if line.HasField("end")]
 
     async def start(self) -> None:
-        """Listens on its previous port, or on any free one."""
-        self._server = grpc.aio.server(options=server_options(1_000))
+        """Listens, always on the same port."""
+        self.port = self._port.number()
+        self._server = grpc.aio.server(options=server_options(1_000, share_port=True))
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "GetLease": grpc.unary_unary_rpc_method_handler(
                 self._get_lease, GetLeaseRequest.FromString, GetLeaseResponse.SerializeToString
@@ -115,7 +113,7 @@ class FakeLedger:
                 grpc.method_handlers_generic_handler("blindrelay.v1.AccountService", about_accounts),
             )
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
         self._beating = asyncio.create_task(self._beat())
 
@@ -123,6 +121,11 @@ class FakeLedger:
         self._beating.cancel()
         await self._server.stop(None)
         self._streams.clear()
+
+    async def end(self) -> None:
+        """Stops, and gives its port back."""
+        await self.stop()
+        self._port.release()
 
     async def _beat(self) -> None:
         """A relay to which its ledger says nothing for ten seconds starts no exchange."""

@@ -29,7 +29,7 @@ def failing_fork() -> int:
 
 def main() -> None:
     os.fork = failing_fork
-    vars(supervisor).update(RESTART_SECONDS=0.1, READY_SECONDS=4.0 if MODE == "hangs" else 60.0)
+    vars(supervisor).update(RESTART_SECONDS=0.1, READY_SECONDS=100.0)
     if MODE == "ignored":
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     worker = supervisor.Supervisor(2, partial(say, "ready"), partial(say, "lost")).run()
@@ -37,6 +37,8 @@ def main() -> None:
         return
     say("pid", os.getpid())
     if forks == 3 and MODE == "hangs":
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        signal.setitimer(signal.ITIMER_REAL, left / 1_000)  # later, if the supervisor has set it at all
         time.sleep(3_600)
     worker.ready()
     worker._socket.recv(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from blindrelay.relay_node import AuditLog, Event, Reason, ReplicaConfig
 from blindrelay.serving import Address, ChannelTls
 from blindrelay.serving.health import SERVICES
+from blindrelay.testbed.ports import free_port
 from blindrelay.v1.outer_status import OuterStatus
 from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import FakeBridge, until
+from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, until
 from tests.relay_node.raw_client import refusal, scrape
 
 
@@ -136,7 +136,7 @@ async def check(relay: RunningRelay, request: bytes = b"") -> Any:
 async def test_health_follows_the_bridge(relay: RunningRelay, bridge: FakeBridge) -> None:
     requests = [HealthCheckRequest(service=service).SerializeToString() for service in SERVICES]
     watching: Any = relay.client.channel.unary_stream("/grpc.health.v1.Health/Watch")
-    watches = [watching(request, timeout=60) for request in requests]
+    watches = [watching(request, timeout=PATIENCE) for request in requests]
     for watch in watches:
         while await status(watch) != SERVING:
             pass
@@ -159,8 +159,7 @@ async def test_draining_relay_is_not_serving(relay: RunningRelay, bridge: FakeBr
 
 
 async def test_calls_show_once_a_minute_and_in_tens(bridge: FakeBridge, start_relay: StartRelay) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = Address("127.0.0.1", server.getsockname()[1])
+    address = Address("127.0.0.1", free_port())
     relay = await start_relay(bridge.config, metrics=address)
     quiet = {"replicas": 1, "replicas_up": 1, "exchanges_running": 0}
     calls = [await relay.client.open(bridge.envelope()) for _ in range(12)]

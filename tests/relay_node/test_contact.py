@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from blindrelay.relay_node.accounts import Accounts
 from blindrelay.relay_node.contact import SILENCE_SECONDS, Contact
 from blindrelay.serving.boot_clock import since_boot
 from blindrelay.serving.leases import Lease
 from blindrelay.v1.ledger_pb2 import Allowance
+
+
+@pytest.fixture(autouse=True)
+def patient_relays() -> None:
+    """Leaves the limits as they are: the clocks are the tests' own."""
 
 
 def contact_at(clock: list[float]) -> Contact:
@@ -67,9 +74,9 @@ def test_a_new_stream_counts_again_with_any_clock() -> None:
 
 
 def test_the_clock_grows() -> None:
-    before = since_boot()
+    before, monotonic = since_boot(), time.monotonic()
     assert since_boot() >= before > 0
-    assert since_boot() >= time.monotonic() - 1
+    assert since_boot() >= monotonic
 
 
 def test_a_new_stream_voids_the_allowances_of_the_one_before() -> None:

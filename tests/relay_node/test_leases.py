@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from blindrelay.relay_node import ledger as relay_ledger
@@ -62,10 +64,14 @@ async def test_lease_of_another_process_is_unknown(billed: Billed, bridge: FakeB
 async def test_expired_lease_is_unknown(start_billed: StartBilled, bridge: FakeBridge) -> None:
     """What began under it goes on. Envoy counts in whole seconds, and allows one more."""
     billed = await start_billed(seconds=2)
+    call = None
+    while call is None:  # the machine may have been slower than the lease is long
+        leased = await billed.client.leased()
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            call = await leased.open(bridge.envelope())
     ends = time.time() + 4
-    call = await billed.leased.open(bridge.envelope())
     await until(lambda: time.time() > ends)
-    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LEASE_UNKNOWN
+    assert await refusal(leased.exchange(bridge.envelope())) is OuterStatus.LEASE_UNKNOWN
     await finish(call)
 
 
@@ -154,11 +160,12 @@ async def test_account_runs_no_more_at_once_than_it_may(
 
 async def test_rate_is_that_of_the_account(start_billed: StartBilled, bridge: FakeBridge) -> None:
     billed = await start_billed(claims={"rate": "0.01/3"})
+    began = time.monotonic()
     for _ in range(3):
         assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
     hint = await retry_after(billed.leased.exchange(bridge.envelope()))
     assert hint is not None
-    assert 90 <= hint <= 100
+    assert 100 - (time.monotonic() - began) <= hint <= 100
     renewed = await billed.client.leased()
     assert await refusal(renewed.exchange(bridge.envelope())) is OuterStatus.LIMIT_RATE
     assert len(bridge.seen) == 3
@@ -183,10 +190,11 @@ async def test_revocations_are_forgotten_when_the_lease_would_have_ended(
     await billed.ledger.revoke("nobody's")
     gate: Any = billed.relay.relay._gate
     await until(lambda: "nobody's" in gate._revoked)
-    monkeypatch.setattr(gate, "_clock", lambda: time.time() + MAX_SECONDS - 1)
+    revoked_at = gate._revoked["nobody's"]
+    monkeypatch.setattr(gate, "_clock", lambda: revoked_at + MAX_SECONDS - 1)
     gate._forget()
     assert "nobody's" in gate._revoked
-    monkeypatch.setattr(gate, "_clock", lambda: time.time() + MAX_SECONDS + 1)
+    monkeypatch.setattr(gate, "_clock", lambda: revoked_at + MAX_SECONDS + 1)
     gate._forget()
     assert gate._revoked == {}
 
@@ -208,7 +216,7 @@ async def test_directories_leave_room_for_a_lease(billed: Billed, start_relay: S
         assert len(response.directories) == 6
     finally:
         for each in crowd:
-            await each.stop()
+            await each.end()
 
 
 @both

@@ -13,7 +13,7 @@ import pytest
 from blindrelay.relay_node import accounts, contact, lease_gate
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import Billed, StartBilled, both
-from tests.relay_node.fake_bridge import FakeBridge, until
+from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, until
 from tests.relay_node.raw_client import finish, refusal, retry_after
 
 
@@ -52,7 +52,7 @@ async def test_without_the_ledger_leases_go_on_and_no_new_ones_are_given(
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
     assert await refusal(billed.client.directories()) is OuterStatus.LEDGER_UNAVAILABLE
     assert await retry_after(billed.client.directories()) == 1
-    assert {"ledger_up", "ledger_down"} <= set(billed.relay.events())
+    await until(lambda: {"ledger_up", "ledger_down"} <= set(billed.relay.events()))
 
 
 async def test_silent_ledger_stops_new_exchanges(
@@ -64,7 +64,7 @@ async def test_silent_ledger_stops_new_exchanges(
     monkeypatch.setattr(contact, "SILENCE_SECONDS", -1.0)
     assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LEDGER_UNAVAILABLE
     await finish(call)
-    monkeypatch.setattr(contact, "SILENCE_SECONDS", 60.0)
+    monkeypatch.setattr(contact, "SILENCE_SECONDS", PATIENCE)
     await billed.ledger.start()
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
 
@@ -89,13 +89,12 @@ async def test_allowances_of_an_earlier_stream_are_void(
 ) -> None:
     """Another process may have them by now."""
     monkeypatch.setattr(accounts, "ALLOWANCE_SECONDS", 0.1)
-    monkeypatch.setattr(contact, "SILENCE_SECONDS", 60.0)
     billed = await start_billed(free=1_000_000)
     await billed.ledger.stop()
     billed.ledger.acknowledges = False
     billed.ledger.accounts.clear()
     await billed.ledger.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         # The relay has to read the first message of the new stream before it knows.
         while await ends(billed.leased.exchange(bridge.envelope())) is not OuterStatus.LEDGER_UNAVAILABLE:
             pass
@@ -117,4 +116,6 @@ async def test_a_message_that_has_waited_for_long_ends_its_stream(
     before = billed.ledger.hellos
     await billed.ledger.tell(sent_at=1)
     await until(lambda: billed.ledger.hellos > before)
+    gate: Any = billed.relay.relay._gate
+    await until(lambda: not gate._contact.silent)
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]

@@ -27,7 +27,7 @@ from blindrelay.v1.channel import ExchangeChannel
 from blindrelay.v1.envelope import METADATA_KEY
 from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import FakeBridge, Seen, until
+from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, until
 from tests.relay_node.raw_client import Client
 
 OPERATIONS: Final = Path(__file__).parents[2] / "docs/operations.md"
@@ -173,13 +173,13 @@ async def passes(client: Client, bridge: FakeBridge) -> None:
         assert await client.exchange(bridge.envelope()) == whole
         assert len(await client.directories()) == 1
     silent = [
-        client.exchange(bridge.envelope(), messages=[word], timeout=30 + SILENCE)
+        client.exchange(bridge.envelope(), messages=[word], timeout=PATIENCE + SILENCE)
         for word in (b"think", b"pause")
     ]
     assert await asyncio.gather(*silent) == [whole, whole]
     assert await client.exchange(bridge.envelope(), messages=LONG_UPLOAD) == whole
     for _ in range(30):  # in one gRPC batch, as our client sends small requests
         metadata = (authorization(client.token), (METADATA_KEY, bridge.envelope(key_id=b"k" * 16)))
-        refused = ExchangeChannel(client.channel).exchange(metadata, 30, b"hello")
+        refused = ExchangeChannel(client.channel).exchange(metadata, PATIENCE, b"hello")
         assert await refused.details() == "key_unknown"
     await client.channel.close()

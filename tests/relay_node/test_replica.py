@@ -11,10 +11,11 @@ import grpc
 import pytest
 import trustme
 
+from blindrelay.relay_node import replica
 from blindrelay.v1.outer_status import OuterStatus
 from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import FakeBridge, Seen, abort, until
+from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, abort, until
 from tests.relay_node.raw_client import eventually_served, refusal
 
 
@@ -26,8 +27,8 @@ async def test_restarted_replica_is_used_with_its_new_keys_only(
     before = bridge.envelope()
     await bridge.stop()
     bridge.new_keys()
+    await until(lambda: not relay.relay._replicas[0]._channel.ready)
     await bridge.start()
-    await asyncio.sleep(0.2)
     try:
         (directory,) = await relay.client.directories()
     except grpc.aio.AioRpcError:
@@ -104,7 +105,7 @@ async def test_internal_error_in_reading_a_directory_does_not_stop_the_fetches(
 
 
 async def test_relays_certificate_can_be_replaced(
-    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path
+    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bridge refuses a stranger's. A new one serves new exchanges, and running ones continue.
 
@@ -120,10 +121,12 @@ async def test_relays_certificate_can_be_replaced(
     bridge.credentials = certificates.server_credentials(require_client_auth=True)
     await bridge.restart()
     certificates.issue("stranger", trustme.CA())
-    relay = await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
-    await until(lambda: "replica_down" in relay.events())
-    certificates.issue("first")
-    await until(lambda: "replica_up" in relay.events())
+    with monkeypatch.context() as patched:
+        patched.setattr(replica, "FETCH_SECONDS", 1.0)  # between two looks at the files
+        relay = await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
+        await until(lambda: "replica_down" in relay.events())
+        certificates.issue("first")
+        await until(lambda: "replica_up" in relay.events())
     running, unfinished = (relay.client.call(bridge.envelope()) for _ in range(2))
     for call in (running, unfinished):
         await call.write(b"x")
@@ -141,6 +144,6 @@ async def test_relays_certificate_can_be_replaced(
     assert await running.read() is grpc.aio.EOF
     assert await running.code() is grpc.StatusCode.OK
     assert [relay.events().count(event) for event in ("certificates_unusable", "replica_down")] == [1, 1]
-    async with asyncio.timeout(20):  # at the relay's end, whatever still runs on the old channel
+    async with asyncio.timeout(PATIENCE):  # at the relay's end, whatever still runs on the old channel
         await relay.relay._replicas[0]._channel.close()
     unfinished.cancel()

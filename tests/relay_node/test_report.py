@@ -8,20 +8,26 @@ from typing import Any
 import grpc
 import pytest
 
-from blindrelay.relay_node import accounts
+from blindrelay.relay_node import accounts, lease_gate
 from blindrelay.relay_node import report as relay_report
 from blindrelay.relay_node.report import Report
 from blindrelay.serving import CallRefusedError
 from blindrelay.v1.ledger_pb2 import Limit
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import Billed, StartBilled
-from tests.relay_node.fake_bridge import FakeBridge, abort, until
+from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, abort, until
 from tests.relay_node.raw_client import finish, refusal
+
+
+async def acknowledged(billed: Billed) -> None:
+    """Waits until the relay knows that the ledger has all its lines."""
+    gate: Any = billed.relay.relay._gate
+    await gate._report.settled.wait()
 
 
 async def test_start_and_end_of_each_exchange_are_reported(billed: Billed, bridge: FakeBridge) -> None:
     envelope = bridge.envelope()
-    call = await billed.leased.open(envelope, timeout=50)
+    call = await billed.leased.open(envelope, timeout=70)
     await until(lambda: len(billed.ledger.starts()) == 1)
     (start,) = billed.ledger.starts()
     assert start.start.envelope == envelope
@@ -87,6 +93,7 @@ async def test_lines_survive_a_restart_of_the_ledger(billed: Billed, bridge: Fak
     await until(lambda: len(billed.ledger.ends()) == 1)
     call = await billed.leased.open(bridge.envelope())
     await until(lambda: len(billed.ledger.starts()) == 2)
+    await acknowledged(billed)
     await billed.ledger.stop()
     await finish(call)
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
@@ -108,7 +115,10 @@ async def test_lines_are_repeated_until_they_are_acknowledged(billed: Billed, br
     assert billed.ledger.lines == taken
 
 
-async def test_relay_that_stops_sends_its_last_lines(billed: Billed, bridge: FakeBridge) -> None:
+async def test_relay_that_stops_sends_its_last_lines(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_gate, "FINISH_SECONDS", PATIENCE)
     call = await billed.leased.open(bridge.envelope())
     await finish(call)
     await billed.relay.stop()
@@ -154,7 +164,10 @@ async def test_many_at_once_start_no_more_than_are_allowed(
     assert results.count([b"hello"]) == len(bridge.seen) == 7
 
 
-async def test_start_waits_for_what_is_settled_soon(start_billed: StartBilled, bridge: FakeBridge) -> None:
+async def test_start_waits_for_what_is_settled_soon(
+    start_billed: StartBilled, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "ALLOWANCE_SECONDS", PATIENCE)
     billed = await start_billed(free=1)
     call = await billed.leased.open(bridge.envelope())
     waiting = asyncio.create_task(billed.leased.exchange(bridge.envelope()))
@@ -164,14 +177,18 @@ async def test_start_waits_for_what_is_settled_soon(start_billed: StartBilled, b
 
 
 async def test_client_that_leaves_while_it_waits_takes_nothing(
-    start_billed: StartBilled, bridge: FakeBridge
+    start_billed: StartBilled, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(accounts, "ALLOWANCE_SECONDS", PATIENCE)
     billed = await start_billed(free=1, settles=False)
     call = await billed.leased.open(bridge.envelope())
     impatient = billed.leased.call(bridge.envelope())
     await impatient.write(b"x")
-    await until(lambda: len(billed.ledger.starts()) == 1)
+    gate: Any = billed.relay.relay._gate
+    (account,) = gate._accounts._accounts.values()
+    await until(lambda: account._running == 2)
     impatient.cancel()
+    await until(lambda: account._running == 1)
     await finish(call)
     await billed.ledger.free(billed.account, 1)
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
@@ -191,6 +208,7 @@ async def test_too_many_lines_stop_new_exchanges(
         await finish(call)
     await billed.ledger.start()
     await until(lambda: len(billed.ledger.ends()) == 3)
+    await acknowledged(billed)
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
 
 

@@ -123,9 +123,10 @@ async def test_key_that_is_no_longer_listed_still_finds_its_process(
 async def test_clients_cause_few_fetches(relay: RunningRelay, bridge: FakeBridge) -> None:
     """With keys that nobody knows, or that the bridge has dropped."""
     await relay.client.directories()
+    began = time.monotonic()
     for _ in range(20):
         await refusal(relay.client.exchange(bridge.envelope(key_id=os.urandom(16))))
-    assert bridge.fetches <= 5
+    assert bridge.fetches <= 5 + time.monotonic() - began
     bridge.script = abort(*OuterStatus.KEY_UNKNOWN.value)
     began, fetches = time.monotonic(), bridge.fetches
     for _ in range(30):
@@ -193,7 +194,7 @@ async def test_replica_may_change_to_its_next_identity(bridge: FakeBridge, start
     relay = await start_relay(replace(bridge.config, identities=frozenset({bridge.identity, following})))
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
     bridge.identity, fetches = following, bridge.fetches
-    await until(lambda: bridge.fetches > fetches)
+    await until(lambda: bridge.fetches >= fetches + 2)  # the first of them has arrived
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
 
 

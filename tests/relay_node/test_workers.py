@@ -20,7 +20,7 @@ import pytest
 from blindrelay.testbed.ports import free_port
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RelayTls, StartProcess
-from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled, until
+from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, cancelled, until
 from tests.relay_node.fake_ledger import FakeLedger
 from tests.relay_node.raw_client import CONFIG, RELAY, Client, RelayProcess, alive, finish, refusal, scrape
 
@@ -35,7 +35,8 @@ async def test_it_writes_only_its_audit_log(
     process = await start_process(tls=table, GRPC_VERBOSITY="DEBUG", GRPC_TRACE="all")
     with socket.create_connection(("127.0.0.1", int(process.address.rpartition(":")[2]))) as junk:
         junk.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
-        await asyncio.to_thread(junk.recv, 1_000)
+        with suppress(ConnectionError):
+            await asyncio.to_thread(junk.recv, 1_000)
     for _ in range(3):
         client = Client(process.address, process.token, credentials)
         calls = [await client.open(bridge.envelope()) for _ in range(12)]
@@ -43,6 +44,7 @@ async def test_it_writes_only_its_audit_log(
             call.cancel()
         await client.channel.close()
     await bridge.stop()
+    await until(lambda: process.count("replica_down") == 1)
     client = Client(process.address, process.token, credentials)
     assert await refusal(client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
     await client.channel.close()
@@ -78,7 +80,7 @@ async def test_call_that_outlasts_the_drain_is_cancelled(
     call = await process.client.open(bridge.envelope())
     for _ in range(signals):
         process.popen.send_signal(signal.SIGINT)
-        await asyncio.sleep(0.2)
+        await until(lambda: process.count("draining") == 1)  # two pending signals would be one
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await call.read()
     assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -86,8 +88,9 @@ async def test_call_that_outlasts_the_drain_is_cancelled(
     await cancelled(bridge.seen[0])
 
 
-CONNECTIONS = 16
-"""The kernel distributes them by their ports: all to one of two workers happens once in 32,768 times."""
+CONNECTIONS = 32
+"""The kernel distributes them by their ports. One of two workers gets fewer than two of them once in sixty
+million times."""
 
 
 @contextlib.asynccontextmanager
@@ -144,11 +147,11 @@ async def test_all_workers_drain(
     start_process: StartProcess, bridge: FakeBridge, send: Callable[[int, int], None]
 ) -> None:
     """A terminal's Ctrl-C reaches every process of the group. It is one order, not two."""
-    relay = await start_process(workers=2)
+    relay = await start_process("drain_seconds = 3600", workers=2)
     async with connections(relay) as clients:
         calls = [await client.open(bridge.envelope()) for client in clients]
         send(relay.popen.pid, signal.SIGINT)
-        await asyncio.sleep(0.5)
+        await until(lambda: relay.count("draining") == 2)
         for client in clients:
             assert await refusal(client.exchange(bridge.envelope())) is OuterStatus.DRAINING
             assert await refusal(client.directories()) is OuterStatus.DRAINING
@@ -198,8 +201,10 @@ async def test_lost_worker_is_replaced_and_the_others_continue(
 
 async def test_supervisor_ends_when_no_worker_is_left(start_process: StartProcess) -> None:
     relay = await start_process(workers=2)
+    relay.popen.send_signal(signal.SIGSTOP)  # it would replace the first before the second is killed
     for pid in relay.workers():
         os.kill(pid, signal.SIGKILL)
+    relay.popen.send_signal(signal.SIGCONT)
     assert await relay.popen.wait() == 1
 
 
@@ -258,7 +263,7 @@ def test_lost_worker_is_replaced_and_a_signal_to_the_group_is_one_order(mode: st
             expected = ["lost", "pid"] * (2 if mode == "hangs" else 1)
             assert [popen.stdout.readline().split()[0] for _ in expected] == expected
             os.killpg(popen.pid, signal.SIGTERM)
-            assert popen.wait(timeout=60) == 0
+            assert popen.wait(timeout=PATIENCE) == 0
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(popen.pid, signal.SIGKILL)
@@ -272,7 +277,7 @@ async def test_each_worker_has_its_leases(
     table = f'[ledger]\naddress = "127.0.0.1:{ledger.port}"\n'
     relay = await start_process(f'metrics = "127.0.0.1:{ports}"', workers=2, tls=table)
     ledger.add(relay.token)
-    await until(lambda: ledger.nodes == 2)
+    await until(lambda: relay.count("ledger_up") == 2)
     async with connections(relay) as clients:
         leased = [await client.leased() for client in clients]
         for client in leased:
@@ -285,7 +290,6 @@ async def test_each_worker_has_its_leases(
         assert (await scrape(ports))["ledger_up"] == 1
     await until(lambda: len(ledger.ends()) == len(bridge.seen))
     assert await relay.end() == 0
-    assert {"ledger_up"} < {line["event"] for line in relay.lines}
 
 
 async def outcome(call: Any) -> str:

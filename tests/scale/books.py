@@ -20,7 +20,7 @@ def assert_every_answer_is_in_the_books(bed: ScaledTestbed) -> None:
     while (found := settled(bed))["orphans"] and time.monotonic() < deadline:
         pass
     assert found == {"balanced": True, "open": 0, "orphans": 0, "contradictions": 0}, found
-    served = httpx2.get(f"{bed.provider}/scripted/requests").json()
+    served = httpx2.get(f"{bed.provider}/scripted/requests", timeout=MATCHED_SECONDS).json()
     booked = exchanges(bed)
     assert booked == len(served), f"{booked} of {len(served)} exchanges are in the books"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
+import httpx2
 import openai
 import pytest
 
@@ -17,7 +18,6 @@ from blindrelay.testbed.scale.topology import ScaledTestbed
 from tests.scale.books import assert_every_answer_is_in_the_books
 
 WORDS = "one two three four five six"
-SCRIPT: dict[str, object] = {"text": WORDS, "pieces_per_second": 1}
 STREAMS = 3
 RETRYABLE = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
 """What the SDK sends again by itself."""
@@ -87,9 +87,11 @@ def test_loss_of_the_network_loses_nothing_from_the_books(bed: ScaledTestbed, na
     case = CASES[name]
     with Caller(bed.relays[:1]) as first, Caller(bed.relays) as both:
         both.ask()
-        streams = [answer(first) for _ in range(STREAMS)]
+        streams = [answer(first, name) for _ in range(STREAMS)]
         begun = [next(stream) for stream in streams]
         with case.loss(bed):
+            if case.stream is None:
+                httpx2.post(f"{bed.provider}/scripted/release", json={"gate": name}, timeout=60.0)
             for text, stream in zip(begun, streams, strict=True):
                 if case.stream is None:
                     assert text + "".join(stream) == WORDS
@@ -108,9 +110,9 @@ def test_loss_of_the_network_loses_nothing_from_the_books(bed: ScaledTestbed, na
     assert_every_answer_is_in_the_books(bed)
 
 
-def answer(caller: Caller) -> Iterator[str]:
-    """The pieces of a streamed answer that have text."""
-    for chunk in caller.stream(SCRIPT):
+def answer(caller: Caller, gate: str) -> Iterator[str]:
+    """The pieces of a streamed answer that have text. The last waits until the provider releases the gate."""
+    for chunk in caller.stream({"text": WORDS, "pieces_per_second": 1, "hold": gate}):
         if chunk.choices and chunk.choices[0].delta.content:
             yield chunk.choices[0].delta.content
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
 from blindrelay.serving import STREAMS_PER_CLIENT, Address, ConfigError, ServerTls, listen, server_options
 
 ANY_PORT = Address("127.0.0.1", 0)
+PATIENCE: Final = 60.0
+"""Seconds, where a limit is there only so that a failure ends."""
+
 UNARY, STREAM = "/test.Service/Unary", "/test.Service/Stream"
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
@@ -57,7 +60,7 @@ async def works(channel: grpc.aio.Channel) -> bool:
     """Whether a call succeeds on the channel, which is then closed. It fails only with UNAVAILABLE."""
     async with channel:
         try:
-            return bool(await unary(channel)(b"x", timeout=20) == b"x")
+            return bool(await unary(channel)(b"x", timeout=PATIENCE) == b"x")
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise

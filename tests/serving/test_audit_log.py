@@ -16,6 +16,7 @@ from blindrelay.serving import Address, ConfigError, StartError, audit_log, read
 from blindrelay.serving.audit_log import MAX_FAULTS, SIZE_CLASSES, AuditLog, write_to_stderr
 from blindrelay.serving.metrics import Metric, exposed_metrics, read_metrics_address
 from blindrelay.serving.metrics_server import MAX_SCRAPES
+from tests.serving.echo_server import PATIENCE
 
 
 class Event(Enum):
@@ -111,7 +112,7 @@ async def test_reports_come_on_the_minute_and_at_the_end(monkeypatch: pytest.Mon
     clock, times = asyncio.get_running_loop().time, list[float]()
     log = AuditLog(lambda _: times.append(clock()), clock)
     task = asyncio.create_task(log.keep_reporting())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while len(times) < 4:
             log.count("ok", 1)
             await asyncio.sleep(0.007)
@@ -166,23 +167,26 @@ async def test_only_the_given_metrics_are_exposed(monkeypatch: pytest.MonkeyPatc
         for other in (b"GET / HTTP/1.1", b"POST /metrics HTTP/1.1", b"nonsense"):
             assert (await ask(address, other + b"\r\n\r\n")).startswith(b"HTTP/1.0 404")
         monkeypatch.setattr("blindrelay.serving.metrics_server.SCRAPE_SECONDS", 0.05)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await ask(address, b"GET /metrics") == b"", "silent"
     assert [line for line in page.decode().splitlines() if not line.startswith("# HELP")] == SHOWN
     assert head.startswith(b"HTTP/1.0 200 OK\r\ncontent-type: text/plain")
 
 
-async def test_silent_connections_are_bounded_and_end_with_the_server() -> None:
+async def test_silent_connections_are_bounded_and_end_with_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("blindrelay.serving.metrics_server.SCRAPE_SECONDS", PATIENCE)
     async with exposed_metrics(ANYWHERE, METRICS) as address:
         assert address is not None
         silent = [await asyncio.open_connection(address.host, address.port) for _ in range(MAX_SCRAPES)]
         assert await ask(address) == b"", "one too many is closed"
         silent[0][1].close()
         await silent[0][1].wait_closed()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not await ask(address):
                 pass
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         for reader, writer in silent[1:]:
             with suppress(ConnectionError):
                 assert await reader.read() == b""

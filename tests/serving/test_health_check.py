@@ -19,13 +19,21 @@ from blindrelay.serving import (
     ConfigError,
     ServerTls,
     add_health_check,
+    health_check,
     listen,
     server_options,
 )
 from blindrelay.serving.health import Health
 from blindrelay.serving.health_check import health_of
+from tests.serving.echo_server import PATIENCE
 
 LOOPBACK = Address("127.0.0.1", 0)
+
+
+@pytest.fixture(autouse=True)
+def patient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an answer takes long."""
+    monkeypatch.setattr(health_check, "PATIENCE", PATIENCE)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import pytest
 
 from blindrelay.serving import server_options
 from blindrelay.v1.grpc_profile import CALL_WINDOW, CHANNEL_OPTIONS
+from tests.serving.echo_server import PATIENCE
 
 MESSAGE: Final = bytes(65_536)
 SENT: Final = 64
-SECONDS: Final = 30.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -48,7 +48,7 @@ async def channel_to_a_server() -> AsyncIterator[grpc.aio.Channel]:
 
 @pytest.mark.parametrize("stalled", [1, 8])
 async def test_call_that_nobody_reads_holds_up_no_other(stalled: int) -> None:
-    async with asyncio.timeout(SECONDS), channel_to_a_server() as channel:
+    async with asyncio.timeout(PATIENCE), channel_to_a_server() as channel:
         hold: Any = channel.stream_stream("/windows/hold")
         echo: Any = channel.unary_unary("/windows/echo")
         calls = [hold() for _ in range(stalled)]

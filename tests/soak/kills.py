@@ -31,7 +31,7 @@ from blindrelay.v1.receipts_pb2 import Receipt
 
 PARTS: Final = ("relay", "ledger", "bridge", "client")
 
-SETTLING_SECONDS: Final = 60.0
+SETTLING_SECONDS: Final = 120.0
 """After the last kill, for every receipt to reach the books."""
 
 _LOOK_SECONDS: Final = 0.5
@@ -78,6 +78,16 @@ class KillLoop:
                 self._bed.kill(part)
                 self._bed.start(part)
 
+    def run_until_posted(self, lines: int) -> None:
+        """Goes on without kills until so many lines are posted, of which the client has the receipts."""
+        deadline = time.monotonic() + SETTLING_SECONDS
+        while time.monotonic() < deadline:
+            posted = _states(self._statement())["posted"]
+            kept = read_journal(self._state / "bills" / "journal")
+            if min(posted, _receipts(kept)) >= lines:
+                break
+            time.sleep(_LOOK_SECONDS)
+
     def stop_client(self) -> None:
         """Ends the load, as a crash would."""
         self._client.kill()
@@ -101,8 +111,7 @@ class KillLoop:
             complaints.append(f"{orphans} receipts are not in the statement, {check['orphans']} of them kept")
         if check["contradictions"]:
             complaints.append(f"{check['contradictions']} receipts contradict others")
-        receipts = sum(bool(each.receipts) for each in kept.values())
-        return Verdict(len(kept), receipts, _states(statement), check, complaints)
+        return Verdict(len(kept), _receipts(kept), _states(statement), check, complaints)
 
     def _started_client(self) -> subprocess.Popen[str]:
         client = subprocess.Popen(
@@ -162,6 +171,10 @@ def _lost(envelope_hash: bytes, exchange: KeptExchange, line: Any) -> Iterator[s
             continue
         if line.state != LineState.LINE_STATE_POSTED or line.receipt != kept.signed:
             yield f"{envelope_hash.hex()[:8]} has a receipt of {units} units that is not in the books"
+
+
+def _receipts(kept: Mapping[bytes, KeptExchange]) -> int:
+    return sum(bool(each.receipts) for each in kept.values())
 
 
 def _states(statement: AccountStatement) -> Counter[str]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import httpx2
 import pytest
 
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.providers import provider_process
+
+PATIENCE: Final = 60.0
+"""Seconds for what should happen at once. On a busy machine it takes longer."""
 
 
 @pytest.fixture
@@ -25,5 +29,5 @@ def sleeper() -> Iterator[PartProcess]:
 @pytest.fixture
 def scripted(sleeper: PartProcess) -> Iterator[httpx2.Client]:
     """A client of it."""
-    with httpx2.Client(base_url=f"http://{sleeper.listening}", timeout=30) as client:
+    with httpx2.Client(base_url=f"http://{sleeper.listening}", timeout=PATIENCE) as client:
         yield client

@@ -17,6 +17,8 @@ from blindrelay.testbed import Testbed
 from blindrelay.testbed.demo import QUESTION
 from blindrelay.testbed.evidence.traces import children_of, environment_of
 
+from .conftest import PATIENCE
+
 COMMAND = [sys.executable, "-m", "blindrelay.testbed"]
 
 
@@ -26,9 +28,9 @@ def _run(command: Sequence[str], **environment: str) -> subprocess.CompletedProc
 
 
 @contextmanager
-def _running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def _running(*arguments: str, program: Sequence[str] = COMMAND) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process
@@ -38,7 +40,7 @@ def _running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def _ended(process: subprocess.Popen[str], signal_number: int) -> tuple[int, str]:
     process.send_signal(signal_number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     return process.returncode, errors
 
 
@@ -110,15 +112,25 @@ def test_testbed_by_envoy(more: tuple[str, ...]) -> None:
 
 
 def test_interrupted_demo_ends_silently() -> None:
-    with _running("demo", "--provider", "random") as process:
+    """It waits for the end of the response, which never comes."""
+    code = (
+        "import sys\n"
+        "from functools import partialmethod\n"
+        "from openai.resources.chat.completions import Completions\n"
+        "from blindrelay.testbed import cli\n"
+        "held = {'scripted': {'hold': 'never released'}}\n"
+        "Completions.create = partialmethod(Completions.create, extra_body=held)\n"
+        "sys.exit(cli.main())\n"
+    )
+    program = [sys.executable, "-c", code]
+    with _running("demo", "--provider", "scripted", program=program) as process:
         assert process.stdout is not None
         shown = ""
-        while "  answer    " not in shown:
-            shown += process.stdout.read(1)
-        # The interpreter may turn an interrupt that it meets in an import into death by the signal.
-        code, errors = _ended(process, signal.SIGINT)
-        assert code in (130, -signal.SIGINT)
-        assert errors == ""
+        while "The capital of" not in shown:
+            letter = process.stdout.read(1)
+            assert letter, "it has ended"
+            shown += letter
+        assert _ended(process, signal.SIGINT) == (130, "")
 
 
 def test_the_demo_can_use_a_relay_that_runs_and_say_that_a_script_answers(bed: Testbed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,8 +20,11 @@ import pytest
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
 
+from .conftest import PATIENCE
+
 URL = "https://api.openai.com/v1/chat/completions"
-SETTLED_SECONDS = 30.0
+SOONEST_SECONDS = 10.0
+"""After the loss of a relay, others may start for its accounts after 12 s at the earliest."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def ask(connection: str, *texts: str) -> list[httpx2.Response]:
 
 def settled(bed: Testbed, name: str, exchanges: int) -> dict[str, Any]:
     """The account's statement once it has so many posted lines."""
-    deadline = time.monotonic() + SETTLED_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         statement = ledger(bed, "statement", name)
         if sum(line["state"] == "posted" for line in statement["lines"]) >= exchanges:
@@ -110,15 +114,18 @@ def test_after_the_loss_of_a_relay_a_client_is_told_when_to_come_back(bed: Testb
     with SealedTransport(connection) as sealed, sealed.httpx2_client() as client:
         client.get("https://api.openai.com/v1/models")
     settled(bed, "waiting", 1)  # after it, the relay may start one exchange, and nobody else any
+    killed = time.monotonic()
     bed.kill("relay")
     bed.start("relay")
     (response,) = ask(connection, "hello")
-    assert response.status_code == 429
-    assert 1 <= int(response.headers["retry-after"]) <= 16
-    assert "x-should-retry" not in response.headers
+    if response.status_code == 429 or time.monotonic() - killed < SOONEST_SECONDS:
+        assert response.status_code == 429
+        assert 1 <= int(response.headers["retry-after"]) <= 16
+        assert "x-should-retry" not in response.headers
     assert _eventually(connection) == 200
 
 
+@pytest.mark.timeout(300)
 async def test_a_thousand_exchanges_at_the_last_unit(bed: Testbed) -> None:
     """They begin at the same time, from several clients. The balance stays within its documented bound."""
     connection = account(bed, "last-unit", units=1)
@@ -126,7 +133,7 @@ async def test_a_thousand_exchanges_at_the_last_unit(bed: Testbed) -> None:
     clients = [SealedTransport(f"{connection}&shape=off") for _ in range(20)]
 
     async def burst(transport: SealedTransport) -> list[int]:
-        async with transport.async_httpx2_client(timeout=60) as client:
+        async with transport.async_httpx2_client(timeout=2 * PATIENCE) as client:
             body = {"model": "gpt-5.5", "messages": [], "scripted": {"text": "word " * 100}}
             responses = await asyncio.gather(*(client.post(URL, json=body) for _ in range(50)))
             return [response.status_code for response in responses]
@@ -164,7 +171,7 @@ def test_command_says_what_programs_need() -> None:
         assert set(said["commands"]) == {"bridge", "ledger", "relay"}
         assert ask(said["relay"], "hello")[0].status_code == 200
         for part in ("relay", "ledger", "bridge"):
-            os.kill(said["pids"][part], signal.SIGKILL)
+            kill(said["pids"][part])
         again = [_started(said["commands"][part]) for part in ("bridge", "ledger", "relay")]
         assert process.poll() is None, "it stays up"
         try:
@@ -175,7 +182,17 @@ def test_command_says_what_programs_need() -> None:
                 started.communicate()
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
+
+
+def kill(pid: int) -> None:
+    """Ends a process at once, and waits until it has left its ports."""
+    process = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        assert select.select([process], [], [], PATIENCE)[0]
+    finally:
+        os.close(process)
 
 
 def _started(command: list[str]) -> subprocess.Popen[str]:
@@ -188,7 +205,7 @@ def _started(command: list[str]) -> subprocess.Popen[str]:
 
 def _eventually(connection: str) -> int:
     """The status of an exchange, once the parts have found each other again."""
-    deadline = time.monotonic() + SETTLED_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             status = ask(connection, "hello")[0].status_code

@@ -15,6 +15,8 @@ import pytest
 from blindrelay.testbed import PartDiedError, PartNotReadyError
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 
+from .conftest import PATIENCE
+
 LISTENING = """
 import signal, sys
 print("last words", file=sys.stderr)
@@ -24,8 +26,8 @@ signal.pause()
 
 
 def _is_gone(pid: int) -> bool:
-    """Whether a process has ended, within thirty seconds."""
-    deadline = time.monotonic() + 30
+    """Whether a process has ended, within PATIENCE."""
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
@@ -49,7 +51,7 @@ def test_part_is_stopped_killed_and_started_again_at_its_address(sleeper: PartPr
     pid, address = sleeper.pid, sleeper.listening
     sleeper.restart()
     assert _is_gone(pid)
-    assert httpx2.get(f"http://{address}/health").json() == {"status": "ok"}
+    assert httpx2.get(f"http://{address}/health", timeout=PATIENCE).json() == {"status": "ok"}
     sleeper.stop()
     assert sleeper.exit_code == -signal.SIGTERM
     sleeper.start()

@@ -52,6 +52,6 @@ def test_shipped_relay_has_no_tap(
 ) -> None:
     write_relay_config(tmp_path / "relay.toml", "127.0.0.1:0", ["127.0.0.1:1"], options)
     command = [sys.executable, "-m", "blindrelay.relay_node", *arguments, "serve", "--config", "relay.toml"]
-    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert (refused.returncode, words in refused.stderr) == (2, True)
     assert not (tmp_path / "tapped").exists()

@@ -12,8 +12,14 @@ from typing import Any
 
 import pytest
 
+from blindrelay.sealing import BALANCED
 from blindrelay.testbed.errors import InputError
 from blindrelay.testbed.trace.texts import Replay, pieces, read_texts, write_texts
+
+from .conftest import PATIENCE
+
+CELLS = {BALANCED.padded_count(cells) for cells in range(1, 2_000)}
+"""How many of them a response may have: 40 in the time that these take, more on a busy machine."""
 
 COMMAND = [sys.executable, "-m", "blindrelay.testbed", "trace", "--texts"]
 
@@ -90,7 +96,7 @@ def test_unshaped_exchange_shows_its_length_and_a_shaped_one_does_not(tmp_path: 
     short = {"label": {"is": "short"}, "text": "word", "gaps": [10]}
     refused = {**short, "label": "refused", "ending": "refused"}
     file = written(tmp_path, long, short, refused)
-    counts = {}
+    shown = {}
     for shape in ("off", "balanced"):  # off is the control
         done = traced(file, "--shape", shape, "--parallel", "3")
         assert (done.returncode, done.stderr) == (0, "")
@@ -100,9 +106,11 @@ def test_unshaped_exchange_shows_its_length_and_a_shaped_one_does_not(tmp_path: 
             str(each["label"]): [size for _, way, size in each["trace"] if way == "down"] for each in seen
         }
         assert set(downs) == {"['long']", "{'is': 'short'}", "refused"}
-        counts[shape] = sorted((len(sizes), len(set(sizes))) for sizes in downs.values())
-    assert counts["off"][0][0] < 5 < 20 < counts["off"][-1][0]
-    assert counts["balanced"] == [(40, 1)] * 3
+        shown[shape] = downs
+    assert sum(shown["off"]["['long']"]) > 2 * sum(shown["off"]["{'is': 'short'}"])
+    for sizes in shown["balanced"].values():
+        assert len(set(sizes)) == 1
+        assert len(sizes) in CELLS
 
 
 def test_interruption_ends_every_process(tmp_path: Path) -> None:
@@ -117,7 +125,7 @@ def test_interruption_ends_every_process(tmp_path: Path) -> None:
         assert json.loads(process.stdout.readline())["label"] == 0
         parts = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (130, "")
     for pid in map(int, parts):
         with pytest.raises(ProcessLookupError):

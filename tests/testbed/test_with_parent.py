@@ -14,8 +14,11 @@ import pytest
 from blindrelay.testbed.with_parent import with_parent
 
 PARENT = """
-import subprocess, sys
-print(subprocess.Popen(sys.argv[1:]).pid, flush=True)
+import signal, subprocess, sys
+from blindrelay.testbed.with_parent import with_parent
+
+command = (*with_parent(signal.SIGTERM, OWNER), "/bin/sh", "-c", "echo up; exec sleep 600")
+print(subprocess.Popen(command).pid, flush=True)
 sys.stdin.read()
 """
 
@@ -29,10 +32,8 @@ def nobody() -> tuple[int, int] | None:
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 @pytest.mark.parametrize("owner", [None, nobody()], ids=["this user", "nobody"])
 def test_program_gets_a_signal_when_its_parent_is_killed(owner: tuple[int, int] | None) -> None:
-    command = (*with_parent(signal.SIGTERM, owner), "/bin/sh", "-c", "echo up; exec sleep 600")
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
+    command = [sys.executable, "-c", PARENT.replace("OWNER", repr(owner))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid, up = (parent.stdout.readline() for _ in range(2))
         program = os.pidfd_open(int(pid))
@@ -43,3 +44,11 @@ def test_program_gets_a_signal_when_its_parent_is_killed(owner: tuple[int, int] 
             assert ended == [program]
         finally:
             os.close(program)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_program_does_not_start_if_its_parent_has_ended_before() -> None:
+    """The signal would never come."""
+    command = (*with_parent(signal.SIGTERM), "/bin/echo", "up")  # of this process, and a shell runs it
+    done = subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)

@@ -21,6 +21,14 @@ from blindrelay.testing import Gate, LocalBlindRelay, ReceivedRequest, Reply
 
 MESSAGES: Any = [{"role": "user", "content": "my secret"}]
 
+PATIENCE = 60.0
+"""Seconds after which a test fails that waits for something."""
+
+
+@pytest.fixture(autouse=True)
+def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blindrelay.client.transport._CONNECT_SECONDS", PATIENCE)
+
 
 @pytest.fixture
 def client(blindrelay: LocalBlindRelay) -> openai.OpenAI:
@@ -185,7 +193,7 @@ def test_a_start_that_asyncio_cancels_is_undone(monkeypatch: pytest.MonkeyPatch)
 
     def slow_portal() -> Any:
         starting.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return start_blocking_portal()
 
     def enter_and_tell(local: LocalBlindRelay) -> LocalBlindRelay:
@@ -200,13 +208,13 @@ def test_a_start_that_asyncio_cancels_is_undone(monkeypatch: pytest.MonkeyPatch)
 
     async def main() -> None:
         opening = asyncio.create_task(local.__aenter__())
-        await asyncio.to_thread(starting.wait, 20)
+        await asyncio.to_thread(starting.wait, PATIENCE)
         opening.cancel()
         await asyncio.sleep(0)
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await opening
-        await asyncio.to_thread(started.wait, 20)
+        await asyncio.to_thread(started.wait, PATIENCE)
 
     asyncio.run(main())
     is_not_running(local)

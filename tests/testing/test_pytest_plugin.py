@@ -21,7 +21,7 @@ def run_pytest(folder: Path, program: str, **environment: str) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
     return done.stdout + done.stderr

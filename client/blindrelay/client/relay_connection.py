@@ -38,6 +38,9 @@ _CLOSING_SECONDS: Final = 0.25
 _DIRECTORY_SECONDS: Final = 10
 """The relay serves directories from memory, but may wait for a bridge that is starting."""
 
+_WATCHES_END_SECONDS: Final = 10
+"""Seconds for gRPC to end what watches a closed channel. It takes milliseconds, but not on a busy machine."""
+
 _REASON_SECONDS: Final = 1
 """Seconds for gRPC to tell why a connection failed. It needs no network for that."""
 
@@ -69,7 +72,7 @@ class RelayConnection:
         self._users = 0
         self._closed = False
         self._renewal: asyncio.Task[None] | None = None
-        self._watches = 0
+        self._watches: set[asyncio.Future[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._trailing: dict[asyncio.Task[None], None] = {}
         self._calls: weakref.WeakSet[ExchangeCall] = weakref.WeakSet()
@@ -149,10 +152,12 @@ class RelayConnection:
             raise await self._unreachable() from None
 
     async def _watched(self, change: Awaitable[None]) -> None:
-        """Counts the watches that are given up: gRPC continues them until the channel is closed."""
-        self._watches += 1
-        await change
-        self._watches -= 1
+        """Waits for a change. If that is given up, gRPC goes on watching until the channel is closed."""
+        watch = asyncio.ensure_future(change)
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+        watch.add_done_callback(_retrieve)
+        await asyncio.shield(watch)
 
     async def _unreachable(self) -> UnreachableError:
         reason = self._hint if self._proxy is None else await self._refusal(self._proxy) or self._hint
@@ -264,7 +269,9 @@ class RelayConnection:
         for task in trailing:
             task.cancel()
         await asyncio.gather(self._channel.grpc.close(), *trailing, return_exceptions=True)
-        if self._watches or trailing:
+        if self._watches:
+            await asyncio.wait(self._watches, timeout=_WATCHES_END_SECONDS)
+        if trailing:
             await asyncio.sleep(LAST_NEWS_SECONDS)
         # gRPC's engine runs as long as a channel is referred to, and responses refer to this object.
         del self._channel
@@ -274,7 +281,7 @@ class RelayConnection:
             raise ClosedError
 
 
-def _retrieve(renewal: asyncio.Task[None]) -> None:
+def _retrieve(work: asyncio.Future[None]) -> None:
     """Keeps asyncio from reporting a failure whose waiters have timed out."""
-    if not renewal.cancelled():
-        renewal.exception()
+    if not work.cancelled():
+        work.exception()

@@ -9,8 +9,8 @@ from typing import Any, Final
 import grpc
 
 _WRITE_FAILED: Final = (grpc.StatusCode.INTERNAL, "Internal error from Core")
-_SECONDS: Final = 1.0
-"""The peer's status is on its way when a write fails. A second is many round trips."""
+_SECONDS: Final = 10.0
+"""The peer's status is on its way when a write fails. A machine that is too busy to read it needs seconds."""
 
 
 class StatusWatch:
@@ -27,7 +27,7 @@ class StatusWatch:
         call.add_done_callback(self._note)
 
     async def status(self, error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str | None]:
-        """The peer's code and details, or those of `error` if the peer sends none within a second."""
+        """The peer's code and details, or those of `error` if none arrives within _SECONDS."""
         if self._status is None and (error.code(), error.details()) == _WRITE_FAILED:
             self._known = asyncio.Event()
             try:

@@ -23,8 +23,11 @@ from blindrelay.testbed.foreign_program import ForeignProgram, run_as_part
 LISTEN_SECONDS: Final = 1
 """Seconds for how long an Envoy that is stopped takes new connections, while clients hear that it goes."""
 
-DRAIN_SECONDS: Final = 8.0
+DRAIN_SECONDS: Final = 30.0
 """Seconds for its exchanges to finish."""
+
+CALL_SECONDS: Final = 60.0
+"""Seconds for a call of its admin service. It takes milliseconds, on a busy machine more."""
 
 _LOOK_SECONDS: Final = 0.1
 
@@ -37,7 +40,7 @@ class Admin:
         self._own = folder / f"admin-{os.getpid()}.sock"
         self._given.unlink(missing_ok=True)
 
-    async def is_ready(self) -> bool:
+    async def is_ready(self, _: Process) -> bool:
         """Whether Envoy serves. Names the socket then."""
         if not self._given.exists():
             return False
@@ -68,7 +71,8 @@ class Admin:
 
 
 async def _call(socket: Path, method: str, path: str) -> httpx2.Response:
-    async with httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=str(socket))) as client:
+    transport = httpx2.AsyncHTTPTransport(uds=str(socket))
+    async with httpx2.AsyncClient(transport=transport, timeout=CALL_SECONDS) as client:
         return await client.request(method, f"http://envoy{path}")
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from blindrelay.testbed.with_parent import with_parent
 
-READY_SECONDS: Final = 25.0
+READY_SECONDS: Final = 60.0
 """Seconds for the program to be ready. It is started again if it ends before."""
 
 _LOOK_SECONDS: Final = 0.05
@@ -27,7 +27,7 @@ class ForeignProgram:
 
     Attributes:
         command: program and arguments.
-        is_ready: whether it can be used.
+        is_ready: whether this process can be used, and not an earlier one that is still ending.
         stop: ends it in an orderly way; it is waited for.
         crash_signal: what it gets when this process is killed.
         folder: where it runs; None for this process's folder.
@@ -35,7 +35,7 @@ class ForeignProgram:
     """
 
     command: Sequence[str]
-    is_ready: Callable[[], Awaitable[bool]]
+    is_ready: Callable[[Process], Awaitable[bool]]
     stop: Callable[[Process], Awaitable[None]]
     crash_signal: signal.Signals
     folder: Path | None = None
@@ -67,7 +67,7 @@ async def run_as_part(program: ForeignProgram, announcement: Mapping[str, str]) 
 async def _started(program: ForeignProgram) -> Process:
     process = await _start(program)
     try:
-        while not await program.is_ready():
+        while not await program.is_ready(process):
             if process.returncode is not None:
                 process = await _start(program)  # an earlier one may still be ending
             await asyncio.sleep(_LOOK_SECONDS)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import socket
+import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 _RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST: Final = 10_000
 _ATTEMPTS: Final = 20
+
+_given: Final[set[int]] = set()
 
 
 def free_address() -> str:
@@ -22,17 +28,37 @@ def free_port() -> int:
     """A free TCP port of the loopback address.
 
     The system gives it to no outgoing connection and to no server that asks for any port: one of those could
-    take it before its server starts. Where there are no such ports, it is one that the system gives.
+    take it before its server starts. It is given to no other caller on this machine while this process
+    runs. Where there are no such ports, it is one that the system gives.
     """
     with suppress(OSError, ValueError):
         highest = int(_RANGE.read_text().split()[0])
         for _ in range(_ATTEMPTS if highest > _LOWEST else 0):
             port = _LOWEST + secrets.randbelow(highest - _LOWEST)
-            if _is_free(port):
+            if _is_ours(port) and _is_free(port):
                 return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _is_ours(port: int) -> bool:
+    """Locks the byte of the claims that stands for the port, until this process ends (fcntl(2))."""
+    if port in _given:
+        return False
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except BlockingIOError:
+        return False
+    _given.add(port)
+    return True
+
+
+@cache
+def _claims() -> int:
+    """The file that all processes of this user lock. It stays open: to close it ends the locks."""
+    path = Path(tempfile.gettempdir(), f"blindrelay-ports-{os.geteuid()}")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _is_free(port: int) -> bool:

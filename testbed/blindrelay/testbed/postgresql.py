@@ -125,12 +125,13 @@ def main() -> int:
 
 
 def _server(programs: Path, folder: Path) -> ForeignProgram:
-    async def is_ready() -> bool:
+    async def is_ready(process: Process) -> bool:
         try:
+            serving = (folder / "data" / "postmaster.pid").read_text().partition("\n")[0]
             psycopg.connect(server_url(folder), connect_timeout=2).close()
-        except psycopg.Error:
+        except (OSError, psycopg.Error):
             return False
-        return True
+        return serving == str(process.pid)
 
     async def stop(process: Process) -> None:
         process.send_signal(signal.SIGINT)  # ends its clients' connections

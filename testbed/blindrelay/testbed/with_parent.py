@@ -1,8 +1,9 @@
 """Runs a command that gets a signal when its parent ends, however that ends.
 
-    python -IS with_parent.py SIGNAL USER:GROUP PROGRAM ARGUMENT…
+    python -IS with_parent.py SIGNAL PARENT USER:GROUP PROGRAM ARGUMENT…
 
-The process becomes the program at this path, as this user; USER:GROUP may be empty. A function that runs
+The process becomes the program at this path, as this user; USER:GROUP may be empty. If PARENT, a process id,
+is not its parent any more, it ends instead. A function that runs
 between fork and exec would be shorter, but with gRPC's threads it may crash.
 """
 
@@ -18,20 +19,24 @@ PARENT_DEATH_SIGNAL = 1
 
 
 def with_parent(crash_signal: signal.Signals, owner: tuple[int, int] | None = None) -> tuple[str, ...]:
-    """What to put before a command. `owner` has a user's and a group's number, and is for root alone."""
+    """What to put before a command that this process runs. `owner` has a user's and a group's number, and is
+    for root alone.
+    """
     user = "" if owner is None else f"{owner[0]}:{owner[1]}"
-    return (sys.executable, "-IS", __file__, str(int(crash_signal)), user)
+    return (sys.executable, "-IS", __file__, str(int(crash_signal)), str(os.getpid()), user)
 
 
 def main() -> None:
     """Raises OSError before anything of the command runs."""
-    crash_signal, owner, *command = sys.argv[1:]
+    crash_signal, parent, owner, *command = sys.argv[1:]
     if owner:
         user, group = map(int, owner.split(":"))
         os.setgroups([])
         os.setgid(group)
         os.setuid(user)
     ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, int(crash_signal))
+    if os.getppid() != int(parent):
+        sys.exit("the parent ended before it could be watched")
     os.execv(command[0], command)
 
 

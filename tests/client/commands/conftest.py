@@ -17,11 +17,10 @@ import pytest
 from blindrelay.client.cli import main
 from blindrelay.testbed import Testbed
 
+from ..conftest import PATIENCE
 from ..scripted_bridge import TAIL, Response, ScriptedBridge, answering, head
 
 Run = Callable[..., tuple[int, str, str]]
-
-PATIENCE = 30.0
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.limits import MAX_DIRECTORIES
 from blindrelay.v1.outer_status import OuterStatus
 
+from ..conftest import PATIENCE
 from ..scripted_bridge import Received, Responder, Response, ScriptedBridge, failing, responding
-from .conftest import PATIENCE, Run, succeeded
+from .conftest import Run, succeeded
 
 CHECKS = (
     *("configuration", "history", "name", "tcp", "tls", "token"),
@@ -59,14 +60,20 @@ def expect(run: Run, relay: str, check: str, detail: str, remedy: str = "", code
     assert remedy in failed["remedy"]
 
 
+def requests_to(bed: Testbed) -> list[dict[str, Any]]:
+    """Those that its provider has had."""
+    listed: list[dict[str, Any]] = httpx.get(f"{bed.provider}/scripted/requests", timeout=PATIENCE).json()
+    return listed
+
+
 def test_every_check_passes(to_bed: Testbed, run: Run) -> None:
-    seen = len(httpx.get(f"{to_bed.provider}/scripted/requests").json())
+    seen = len(requests_to(to_bed))
     out = succeeded(run, "doctor")
     lines = out.splitlines()
     assert [line.split()[:2] for line in lines] == [["ok", check] for check in CHECKS]
     assert "openai lists 1 model" in lines[-1]
     # No model was asked: the sealed round trip ends at the bridge, and the provider gives a list.
-    asked = httpx.get(f"{to_bed.provider}/scripted/requests").json()[seen:]
+    asked = requests_to(to_bed)[seen:]
     assert [(each["method"], each["path"]) for each in asked] == [("GET", "/v1/models")]
 
 
@@ -129,7 +136,7 @@ def refusing(status: OuterStatus) -> Breaks:
         (too_many_directories, "identity", "more key directories than the protocol allows", ""),
         (clock_off(7_290), "clock", "clock is 2 h 1 min behind the bridge's newest signature", ""),
         (clock_off(-7_290), "clock", "clock is 2 h 1 min ahead of the bridge's newest signature", ""),
-        (clock_off(-400), "clock", "6 min", ""),
+        (clock_off(-370), "clock", "6 min", ""),
         (refusing(OuterStatus.REFUSED), "seal", "refused", ""),
         (refusing(OuterStatus.BRIDGE_UNAVAILABLE), "seal", "", "no bridge is up"),
         (hiding, "directory", "", "no bridge is up"),

@@ -13,6 +13,7 @@ import pytest
 
 from blindrelay.client.history_store import default_history_file
 from blindrelay.sealing import SealingKey
+from blindrelay.testbed.ports import free_port
 from blindrelay.trust import decode_history, format_identity, identity_groups
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("to_bridge")
 @pytest.fixture
 def second(bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
     """Another relay, whose replicas are of the same bridge."""
-    with closing(ScriptedBridge()) as other:
+    with closing(ScriptedBridge(port=free_port())) as other:
         other.identity = bridge.identity
         yield other
 

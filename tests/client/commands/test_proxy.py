@@ -13,7 +13,7 @@ import pytest
 
 from blindrelay.trust import format_identity
 
-from ..conftest import wait_for
+from ..conftest import PATIENCE, wait_for
 from ..endpoint.conftest import running
 from ..scripted_bridge import ScriptedBridge, never
 from .conftest import Run, command, refused, succeeded
@@ -51,7 +51,12 @@ def test_the_token_is_announced_once(bridge: ScriptedBridge, tmp_path: Path) -> 
 
 def test_other_interfaces_need_an_option_and_give_a_warning(bridge: ScriptedBridge, tmp_path: Path) -> None:
     with running(bridge.connection, tmp_path, "--host", "0.0.0.0", "--allow-others") as endpoint:
-        assert httpx.get(f"http://127.0.0.1:{endpoint.port}/healthz", trust_env=False).status_code == 200
+        assert (
+            httpx.get(
+                f"http://127.0.0.1:{endpoint.port}/healthz", trust_env=False, timeout=PATIENCE
+            ).status_code
+            == 200
+        )
         endpoint.part.stop()
         assert "warning: on 0.0.0.0" in endpoint.part.stderr
 
@@ -62,7 +67,7 @@ def test_address_and_new_token_are_printed(state: Path) -> None:
         assert process.stdout is not None
         lines = [process.stdout.readline().decode() for _ in range(4)]
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     assert lines[0].startswith("BlindRelay's endpoint: http://127.0.0.1:")
     assert (state / "endpoint-token").read_text().strip() in lines[3]
 
@@ -74,7 +79,7 @@ def test_signal_ends_running_requests_at_once_and_quietly(
     """Requests are not logged, not even refused ones."""
     bridge.answer = never
     with running(bridge.connection, tmp_path) as endpoint, endpoint.connect() as program:
-        assert httpx.get(f"{endpoint.url}/v1/canary", trust_env=False).status_code == 401
+        assert httpx.get(f"{endpoint.url}/v1/canary", trust_env=False, timeout=PATIENCE).status_code == 401
         program.sendall(endpoint.request("GET /v1/models"))
         wait_for(lambda: len(bridge.received) == 1)
         os.kill(endpoint.part.pid, number)

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from blindrelay.client.commands.run.program import PlainProgram
+
+from ..conftest import PATIENCE
 from ..scripted_bridge import ScriptedBridge
-from .conftest import PATIENCE, Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
+from .conftest import Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -33,7 +36,7 @@ for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
     others = {each for each in os.environ if each.upper().endswith("_PROXY") and each != name}
     others = {each: os.environ.pop(each) for each in others}
     try:
-        httpx.get("https://api.openai.com/v1/models")
+        httpx.get("https://api.openai.com/v1/models", timeout=60)
     except httpx.ProxyError as error:
         print(error)
     os.environ.update(others)
@@ -117,7 +120,7 @@ def test_grpc_settings_reach_the_program_if_they_are_the_users(
     for name in names:
         monkeypatch.delenv(name, raising=False)
     program = ("run", "--no-wall", "--", sys.executable, "-c", PRINT_ENVIRONMENT)
-    found = json.loads(command(*program, environment=own).communicate(timeout=60)[0])
+    found = json.loads(command(*program, environment=own).communicate(timeout=PATIENCE)[0])
     assert {name: found[name] for name in names if name in found} == own
 
 
@@ -162,17 +165,16 @@ def test_stdin_reaches_the_program(level: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"hello", b"")
 
 
+# Blocked signals wait for sigwait(). With handlers, one that came just before pause() would not end it.
 SLEEPER = """
 import signal, sys
-def got(number, _):
-    print("got", number, flush=True)
-    if "once" not in sys.argv:
-        sys.exit(7)
-for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
-    signal.signal(getattr(signal, name), got)
+awaited = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
+signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    print("got", int(signal.sigwait(awaited)), flush=True)
+    if "once" not in sys.argv:
+        sys.exit(7)
 """
 
 
@@ -201,3 +203,23 @@ def test_ctrl_c_at_a_terminal_comes_once(level: str) -> None:
         os.kill(child, signal.SIGKILL)
         assert person.end() == 128 + signal.SIGKILL
     assert person.shown.count("got 2") == 1
+
+
+@pytest.mark.usefixtures("to_bridge")
+def test_signal_during_the_start_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the program runs already, but start() has not returned."""
+    started: list[subprocess.Popen[bytes]] = []
+    start = PlainProgram.start
+
+    def interrupted(self: PlainProgram) -> subprocess.Popen[bytes]:
+        started.append(start(self))
+        signal.raise_signal(signal.SIGTERM)
+        return started[0]
+
+    monkeypatch.setattr(PlainProgram, "start", interrupted)
+    try:
+        assert run("run", "--no-wall", "--", "sleep", "600") == (128 + signal.SIGTERM, "", "")
+        assert started[0].poll() == -signal.SIGTERM
+    finally:
+        started[0].kill()
+        started[0].wait()

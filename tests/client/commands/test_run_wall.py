@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import PATIENCE
 from .conftest import Run, command, refused, succeeded, walls_are_allowed
 from .outside import TRY_EVERYTHING, Outside
 
@@ -78,7 +79,7 @@ def test_endpoint_behind_a_wall_is_unreachable_from_outside(tmp_path: Path) -> N
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(told.split(":")[2].split("/")[0])))
     fifo.write_text("go on\n")
-    assert process.communicate(timeout=30) == (b"", b"")
+    assert process.communicate(timeout=PATIENCE) == (b"", b"")
     assert told.count("brl_") == 1
 
 

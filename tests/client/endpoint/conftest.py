@@ -18,6 +18,7 @@ from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.processes import PartProcess
 
+from ..conftest import PATIENCE
 from ..scripted_bridge import ScriptedBridge, whole
 
 
@@ -35,7 +36,8 @@ class Endpoint:
     def client(self, **options: object) -> httpx.Client:
         """Without the token's header if `headers` are given."""
         headers = {"authorization": f"Bearer {self.token}"}
-        return httpx.Client(**{"base_url": self.url, "headers": headers, "trust_env": False, **options})  # type: ignore[arg-type]
+        own = {"base_url": self.url, "headers": headers, "trust_env": False, "timeout": PATIENCE}
+        return httpx.Client(**{**own, **options})  # type: ignore[arg-type]
 
     def request(self, line: str, headers: str = "", body: str = "") -> bytes:
         """The bytes of a request with Host and the token."""
@@ -44,7 +46,7 @@ class Endpoint:
 
     def connect(self) -> socket.socket:
         """A connection to it."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
 
 @dataclass
@@ -92,8 +94,7 @@ def shared_endpoint(
 @pytest.fixture
 def bridge(shared_bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
     """Responds with {} unless a test changes that; reset for each test."""
-    shared_bridge.received.clear()
-    shared_bridge.cancelled.clear()
+    shared_bridge.received, shared_bridge.cancelled = [], []
     yield shared_bridge
     shared_bridge.answer = whole
     shared_bridge.refuse = None
@@ -116,7 +117,7 @@ class EndpointTask(Endpoint):
 
     def asynchronous_client(self) -> httpx.AsyncClient:
         headers = {"x-api-key": self.token}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=60)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=PATIENCE)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:

@@ -14,7 +14,7 @@ from blindrelay.testbed import Testbed
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.outer_status import OuterStatus
 
-from ..conftest import wait_for
+from ..conftest import PATIENCE, wait_for
 from ..scripted_bridge import TAIL, ScriptedBridge, answering, failing, head, never, responding
 from .conftest import Endpoint
 
@@ -132,7 +132,10 @@ def test_an_error_has_the_shape_of_its_api(
 ) -> None:
     """Both an error of the relay, and one of the endpoint about a missing token."""
     bridge.refuse = OuterStatus.OVERLOADED
-    answers = [client.post(path, json={}), httpx.post(client.base_url.join(path), trust_env=False)]
+    answers = [
+        client.post(path, json={}),
+        httpx.post(client.base_url.join(path), trust_env=False, timeout=PATIENCE),
+    ]
     assert [answer.status_code for answer in answers] == [429, 401]
     for answer, code in zip(answers, ("blindrelay_overloaded", "blindrelay_local_token"), strict=True):
         parts = {name: set(part) if isinstance(part, dict) else None for name, part in answer.json().items()}
@@ -193,7 +196,8 @@ def test_body_is_not_buffered(bridged: Endpoint, bridge: ScriptedBridge) -> None
 
 def test_a_program_that_leaves_ends_the_providers_work(bed: Testbed, endpoint: Endpoint) -> None:
     def outcome() -> str:
-        return str(httpx.get(f"{bed.provider}/scripted/requests", trust_env=False).json()[-1]["outcome"])
+        asked = httpx.get(f"{bed.provider}/scripted/requests", trust_env=False, timeout=PATIENCE)
+        return str(asked.json()[-1]["outcome"])
 
     body = {"model": "m", "messages": [], "stream": True, "scripted": {"hold": "never-released"}}
     with endpoint.client() as client, client.stream("POST", CHAT, json=body) as answer:

@@ -14,6 +14,7 @@ import pytest
 from blindrelay.client.endpoint.content import KEPT_BYTES
 from blindrelay.trust import format_identity
 
+from ..conftest import PATIENCE
 from ..scripted_bridge import TAIL, ScriptedBridge, answering, head, responding
 from .conftest import Endpoint, running
 
@@ -35,10 +36,10 @@ def revealing(bridge: ScriptedBridge, tmp_path: Path) -> Iterator[Endpoint]:
 def test_status_page_shows_exchanges_without_content(bridge: ScriptedBridge, tmp_path: Path) -> None:
     bridge.answer = responding(200, CANARY.encode())
     with running(bridge.connection, tmp_path) as endpoint, endpoint.client() as client:
-        assert "<table" not in httpx.get(endpoint.url, trust_env=False).text
+        assert "<table" not in httpx.get(endpoint.url, trust_env=False, timeout=PATIENCE).text
         for _ in range(51):
             assert client.post(f"/openai/{CANARY}", json={"a": CANARY}).text == CANARY
-        answer = httpx.get(endpoint.url, trust_env=False)
+        answer = httpx.get(endpoint.url, trust_env=False, timeout=PATIENCE)
         assert client.get("/content").status_code == 404
     cells = dict(re.findall(r'<td data-column="([^"]*)"[^>]*>(?:<[^>]*>)?([^<]*)', answer.text))
     assert format_identity(bridge.identity.public_key) in answer.text
@@ -101,9 +102,11 @@ def test_contents_are_bounded_and_need_the_token(revealing: Endpoint, bridge: Sc
     assert text.count("é") == KEPT_BYTES // 2
     assert "the end" not in text
     url, form = f"{revealing.url}/content", {"token": revealing.token}
-    assert "éé" not in httpx.get(url, trust_env=False).text
+    assert "éé" not in httpx.get(url, trust_env=False, timeout=PATIENCE).text
     for wrong in (b"token=brl_wrong", b"token=" + b"a" * 10_000):
-        answer = httpx.post(url, content=wrong, trust_env=False)
+        answer = httpx.post(url, content=wrong, trust_env=False, timeout=PATIENCE)
         assert (answer.status_code, "éé" in answer.text) == (403, False)
-    foreign = httpx.post(url, data=form, headers={"origin": "http://other.example"}, trust_env=False)
+    foreign = httpx.post(
+        url, data=form, headers={"origin": "http://other.example"}, trust_env=False, timeout=PATIENCE
+    )
     assert (foreign.status_code, foreign.headers["x-blindrelay-error"]) == (403, "endpoint/origin")

@@ -17,6 +17,7 @@ from blindrelay.ledger.page import PageConfig, PageListener, Pages
 from blindrelay.serving import Address
 from tests.ledger.page.samples import ANSWERS, NOW
 from tests.ledger.page.scripted_admin import ScriptedAdmin
+from tests.ledger.patience import PATIENCE
 
 LOOPBACK = PageListener(Address("127.0.0.1", 0))
 AUTHORIZATION = (("authorization", "Bearer brt_of_the_admin"),)
@@ -32,7 +33,8 @@ class RunningPages:
 
     def client(self, url: str | None = None) -> httpx.Client:
         """A browser without a page: it keeps cookies, and follows redirects."""
-        return httpx.Client(base_url=url or self.pages.url, trust_env=False, follow_redirects=True)
+        address = url or self.pages.url
+        return httpx.Client(base_url=address, trust_env=False, follow_redirects=True, timeout=PATIENCE)
 
     @contextlib.contextmanager
     def operator(self) -> Iterator[httpx.Client]:
@@ -62,13 +64,13 @@ def running_pages(config: PageConfig) -> Iterator[RunningPages]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(60)
+    assert ready.wait(PATIENCE)
     try:
         yield running
     finally:
         loop, task = loops[0]
         loop.call_soon_threadsafe(task.cancel)
-        thread.join(60)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 

@@ -14,6 +14,7 @@ from blindrelay.ledger.page.sign_in import SESSION_SECONDS
 from blindrelay.serving import Address, StartError
 from tests.certificates import Certificates
 
+from ..patience import PATIENCE
 from .conftest import LOOPBACK, RunningPages, running_pages, send
 from .samples import PATHS
 
@@ -118,7 +119,8 @@ def test_with_tls_the_cookie_is_for_https(tmp_path: Path) -> None:
     with running_pages(PageConfig(replace(LOOPBACK, tls=certificates.server))) as running:
         assert running.pages.url.startswith("https://127.0.0.1:")
         trusts = ssl.create_default_context(cafile=certificates.ca)
-        with httpx.Client(verify=trusts, trust_env=False, base_url=running.pages.url) as client:
+        url = running.pages.url
+        with httpx.Client(verify=trusts, trust_env=False, base_url=url, timeout=PATIENCE) as client:
             code = running.pages.new_link().rpartition("=")[2]
             answer = client.post("/sign-in", data={"code": code})
     assert "; Secure" in answer.headers["set-cookie"]

@@ -25,6 +25,7 @@ from blindrelay.trust import format_identity
 from blindrelay.v1.receipts_pb2 import Basis, Receipt
 from tests.ledger.trading import BRIDGE, Exchange, Node, post
 
+from ..patience import PATIENCE
 from ..trading import customer
 from .test_browser import OPEN_ALL, press, sign_in
 
@@ -73,7 +74,10 @@ class Ledger:
         """What a command prints."""
         command = [sys.executable, "-m", "blindrelay.ledger", *arguments]
         printed = subprocess.run(
-            [*command, "--config", str(self.config), "--json"], capture_output=True, check=True, timeout=60
+            [*command, "--config", str(self.config), "--json"],
+            capture_output=True,
+            check=True,
+            timeout=PATIENCE,
         ).stdout
         fields: dict[str, Any] = json.loads(printed)
         return fields
@@ -98,6 +102,12 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger.process.start()
     yield ledger
     ledger.process.stop()
+
+
+@pytest.fixture
+def page(ledger: Ledger, page: Page) -> Page:
+    """It ends before the ledger: it asks for the newest figures, and complains if nobody answers."""
+    return page
 
 
 def enter(page: Page, ledger: Ledger) -> None:
@@ -152,7 +162,7 @@ def test_operator_sets_up_an_account_and_its_customer_uses_it(page: Page, ledger
     assert page.get_by_role("alert").inner_text().startswith("Nothing was changed: ")
     fill(page, "/token/rotate", {})
     assert secret(page) != token
-    again = httpx.post(f"{ledger.customers}sign-in", data={"token": token}, trust_env=False)
+    again = httpx.post(f"{ledger.customers}sign-in", data={"token": token}, trust_env=False, timeout=PATIENCE)
     assert again.status_code == 403, "the old token is revoked"
 
     page.goto(f"{ledger.page}/audit")

@@ -6,12 +6,14 @@ import asyncio
 import hashlib
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import grpc
 
 from blindrelay.ledger.config import BridgeConfig
 from blindrelay.serving import Address
+from blindrelay.testbed.ports import free_port
 from blindrelay.trust import (
     DirectorySigner,
     IdentityKey,
@@ -32,9 +34,12 @@ from blindrelay.v1.receipts_pb2 import (
     Watermark,
 )
 from blindrelay.v1.settlement_pb2 import SettleRequest, SettleResponse, SettleSigner
+from tests.ledger.patience import PATIENCE
 
 SERVICE = "blindrelay.v1.SettlementService"
 LONG = 365 * 86_400
+SPOKEN_SECONDS = 10
+"""A ledger leaves a bridge that is silent for a minute. One with nothing to say names its signer again."""
 
 
 class FakeBridge:
@@ -53,7 +58,7 @@ class FakeBridge:
         self.streams = 0
         self.open_streams = 0
         self.settled = 0
-        self.port = 0
+        self.port = free_port()
         self._news = asyncio.Condition()
         self._server: grpc.aio.Server | None = None
 
@@ -69,7 +74,7 @@ class FakeBridge:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, {"Settle": handler}),)
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 
     async def stop(self) -> None:
@@ -156,7 +161,7 @@ class FakeBridge:
 
     async def until(self, condition: Any) -> None:
         """Waits for something that an acknowledgement or a new stream brings."""
-        async with asyncio.timeout(20), self._news:
+        async with asyncio.timeout(PATIENCE), self._news:
             await self._news.wait_for(condition)
 
     async def _tell(self) -> None:
@@ -168,11 +173,7 @@ class FakeBridge:
         self.open_streams += 1
         reading = asyncio.create_task(self._read_acknowledgements(requests))
         try:
-            yield SettleResponse(
-                signer=SettleSigner(
-                    delegation=self.delegation.delegation, delegation_signature=self.delegation.signature
-                )
-            )
+            yield self._signer_item()
             at = 0
             while True:
                 while at < len(self.outbox):
@@ -180,15 +181,25 @@ class FakeBridge:
                     at += 1
                     if not item.sequence or item.sequence > self.acknowledged:
                         yield item
-                await self._more_than(at)
+                if not await self._more_than(at):
+                    yield self._signer_item()
         finally:
             reading.cancel()
             self.open_streams -= 1
             await asyncio.shield(self._tell())
 
-    async def _more_than(self, count: int) -> None:
-        async with self._news:
-            await self._news.wait_for(lambda: count < len(self.outbox))
+    def _signer_item(self) -> SettleResponse:
+        signer = SettleSigner(
+            delegation=self.delegation.delegation, delegation_signature=self.delegation.signature
+        )
+        return SettleResponse(signer=signer)
+
+    async def _more_than(self, count: int) -> bool:
+        """Waits until the outbox has more items, or for as long as a bridge may be silent."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SPOKEN_SECONDS), self._news:
+                return await self._news.wait_for(lambda: count < len(self.outbox))
+        return False
 
     async def _read_acknowledgements(self, requests: Any) -> None:
         async for request in requests:

@@ -31,6 +31,7 @@ from blindrelay.v1.ledger_pb2 import (
     ReportResponse,
     StartLine,
 )
+from tests.ledger.patience import PATIENCE
 
 
 class Node:
@@ -67,7 +68,7 @@ class Node:
             GetLeaseResponse.FromString,
         )
         request = GetLeaseRequest(token_digest=digest(token), node=self.name)
-        response: GetLeaseResponse = await ask(request, metadata=self._metadata, timeout=30)
+        response: GetLeaseResponse = await ask(request, metadata=self._metadata, timeout=PATIENCE)
         if response.lease:
             self.allowances[response.allowance.account] = response.allowance
         return response
@@ -115,7 +116,7 @@ class Node:
 
     async def until(self, condition: Any) -> None:
         """Waits for something that a message brings."""
-        async with asyncio.timeout(20), self._news:
+        async with asyncio.timeout(PATIENCE), self._news:
             await self._news.wait_for(condition)
 
     async def statement(self, token: str, month: str = "") -> list[GetStatementResponse]:
@@ -126,7 +127,9 @@ class Node:
             GetStatementResponse.FromString,
         )
         metadata = (*self._metadata, (TOKEN_DIGEST_KEY, digest(token)))
-        return [page async for page in ask(GetStatementRequest(month=month), metadata=metadata, timeout=30)]
+        return [
+            page async for page in ask(GetStatementRequest(month=month), metadata=metadata, timeout=PATIENCE)
+        ]
 
     async def price_table(self, token: str, table_hash: bytes) -> GetPriceTableResponse:
         ask: Any = self._channel.unary_unary(
@@ -136,7 +139,7 @@ class Node:
         )
         metadata = (*self._metadata, (TOKEN_DIGEST_KEY, digest(token)))
         response: GetPriceTableResponse = await ask(
-            GetPriceTableRequest(price_table_hash=table_hash), metadata=metadata, timeout=30
+            GetPriceTableRequest(price_table_hash=table_hash), metadata=metadata, timeout=PATIENCE
         )
         return response
 

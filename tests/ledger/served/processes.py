@@ -16,6 +16,7 @@ from typing import Any
 from blindrelay.ledger.config import BridgeConfig
 from blindrelay.testbed.ports import free_port
 from blindrelay.trust import format_identity
+from tests.ledger.patience import PATIENCE
 
 LEDGER = (sys.executable, "-m", "blindrelay.ledger")
 
@@ -71,7 +72,7 @@ async def run(*arguments: str, config: Path | None = None, **environment: str) -
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **environment},
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     return Done(process.returncode or 0, out.decode(), err.decode())
 
 
@@ -88,7 +89,7 @@ class LedgerProcess:
 
     async def stop(self) -> int:
         self.popen.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.popen.wait(), 30)
+        return await asyncio.wait_for(self.popen.wait(), PATIENCE)
 
 
 @asynccontextmanager
@@ -99,7 +100,7 @@ async def ledger_process(config: Path) -> AsyncIterator[LedgerProcess]:
             *(*LEDGER, "serve", "--config", str(config), "--json"), stdout=asyncio.subprocess.PIPE, stderr=log
         )
     assert popen.stdout is not None
-    line = await asyncio.wait_for(popen.stdout.readline(), 60)
+    line = await asyncio.wait_for(popen.stdout.readline(), PATIENCE)
     assert line, (config.parent / "ledger.log").read_text()
     process = LedgerProcess(popen, json.loads(line))
     try:

@@ -16,6 +16,7 @@ from blindrelay.ledger import async_books, nodes, server
 from blindrelay.ledger.books import RELEASE_SECONDS, Books, BooksError, LinesTaken
 from blindrelay.v1.ledger_pb2 import EndLine, ReportLine, StartLine
 from blindrelay.v1.outer_status import OuterStatus
+from tests.ledger.patience import PATIENCE
 from tests.ledger.served.conftest import RunningLedger, StartLedger
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.node import Node, unknown_token
@@ -208,7 +209,7 @@ async def test_a_failure_of_the_books_ends_one_round_and_not_the_ledger(
     with monkeypatch.context() as broken:
         broken.setattr(Books, "tidy", failing)
         ledger = await start_ledger()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             for _ in range(3):
                 await rounds.get()
     assert Books.tidy is tidy
@@ -235,7 +236,7 @@ async def test_lines_wait_while_the_books_are_away(
     monkeypatch.setattr(Books, "take_lines", away)
     start = StartLine(lease_id=lease.lease_id, envelope=bridge.envelope(), deadline_seconds=60)
     await node.write(1, ReportLine(start=start))
-    await asyncio.wait_for(failed.wait(), 20)
+    await asyncio.wait_for(failed.wait(), PATIENCE)
     with monkeypatch.context() as broken:
         broken.setattr(Books, "lease", away)
         assert await refusal(node.lease(token)) is OuterStatus.LEDGER_UNAVAILABLE

@@ -15,6 +15,7 @@ from blindrelay.trust import DirectorySigner, sign_receipt, verify_price_table
 from blindrelay.v1.accounts_pb2 import LineState
 from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import BASIS_NOT_STARTED, Receipt, SignedReceipt
+from tests.ledger.patience import PATIENCE
 from tests.ledger.served.conftest import RunningLedger, StartLedger
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.node import Node, unknown_token
@@ -260,7 +261,7 @@ async def test_what_cannot_be_booked_is_not_acknowledged(
     with monkeypatch.context() as broken:
         broken.setattr(Books, "post", post)
         number = await bridge.put(receipt=bridge.receipt(envelope, 8))
-        await asyncio.wait_for(failed.wait(), 20)
+        await asyncio.wait_for(failed.wait(), PATIENCE)
         assert bridge.acknowledged == 0
     await bridge.until(lambda: bridge.acknowledged == number)
     assert (await ledger.standing()).charged == 8

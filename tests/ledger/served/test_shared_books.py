@@ -14,6 +14,7 @@ from blindrelay.ledger.doctor import check_books
 from blindrelay.serving import Address, ConfigError
 from blindrelay.serving.doctor import CheckFailedError
 from blindrelay.testbed.ports import free_port
+from tests.ledger.patience import PATIENCE
 from tests.ledger.postgres_server import Server
 from tests.ledger.served.conftest import StartLedger
 from tests.ledger.served.fake_bridge import FakeBridge
@@ -81,10 +82,12 @@ def shared(folder: Path, place: str, bridge: FakeBridge) -> Path:
 
 
 async def problem(file: Path) -> str:
-    """What a ledger says of its bridge, which is connected."""
-    (shown,) = (await run("settlement", config=file)).fields["bridges"]
-    assert shown["connected"]
-    return shown["problem"] or ""
+    """What a ledger says of its bridge, once that is connected."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            (shown,) = (await run("settlement", config=file)).fields["bridges"]
+            if shown["connected"]:
+                return shown["problem"] or ""
 
 
 async def test_a_ledger_that_is_not_elected_any_more_stops_collecting(
@@ -113,7 +116,7 @@ async def test_a_ledger_that_cannot_reach_a_bridge_leaves_it_to_another(
     monkeypatch.setattr(Books, "resign", lambda *_: loop.call_soon_threadsafe(resigned.set))
     away = replace(bridge.config, address=Address("127.0.0.1", free_port()))
     await start_ledger(bridges=(away,))
-    await asyncio.wait_for(resigned.wait(), 60)
+    await asyncio.wait_for(resigned.wait(), PATIENCE)
 
 
 def test_the_url_of_a_database_is_in_a_file(tmp_path: Path) -> None:

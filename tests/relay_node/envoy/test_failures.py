@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -92,12 +93,14 @@ async def test_lines_that_nobody_could_mean_are_passed_over(billed: Billed, brid
 
 @behind_envoy
 async def test_lease_that_expires_before_its_line_is_read_is_counted(
-    billed: Billed, bridge: FakeBridge
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Envoy takes a lease for two seconds more. One that is older is not Envoy's doing."""
     assert isinstance(billed.relay.relay, ControlProcess)
     (node,) = billed.ledger._streams
     now, late, old = int(time.time()), bridge.envelope(), bridge.envelope()
+    gate: Any = billed.relay.relay._gate
+    monkeypatch.setattr(gate.leases, "_clock", lambda: now)
     with (billed.relay.relay.bootstrap.parent / "usage.pipe").open("w") as writing:
         for envelope, expired in ((old, now - 60), (late, now - 2)):
             text = base64.b64encode(envelope).decode().rstrip("=")

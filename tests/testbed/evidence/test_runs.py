@@ -17,6 +17,11 @@ from blindrelay.testbed.evidence.canaries import KINDS
 from blindrelay.testbed.evidence.leaky_relay import LEAKS
 from blindrelay.testbed.evidence.result import CONTROLS, LEDGER, RELAY
 
+LONGEST = 600
+"""Seconds for a run. It takes 40, and on a busy machine ten times as long."""
+
+pytestmark = pytest.mark.timeout(2 * LONGEST + 60)  # two runs are fixtures
+
 Result = dict[str, Any]
 Run = Callable[..., Result]
 
@@ -44,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         out = tmp_path_factory.mktemp("evidence")
         command = [sys.executable, "-m", "blindrelay.testbed", "evidence", "--quick", "--json"]
         done = subprocess.run(
-            [*command, "--out", str(out), *arguments], capture_output=True, text=True, timeout=200
+            [*command, "--out", str(out), *arguments], capture_output=True, text=True, timeout=LONGEST
         )
         assert done.returncode == code, done.stderr
         result: Result = json.loads(done.stdout)

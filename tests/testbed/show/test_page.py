@@ -16,6 +16,8 @@ from blindrelay.testbed.show.exchange import READING
 from blindrelay.testbed.show.tricks import TRICKS
 
 from ...browser import checked_page
+from ..conftest import PATIENCE
+from ..test_trace import CELLS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -99,8 +101,9 @@ def test_strip_shows_cells_on_a_clock_or_records_as_they_come(live: Page) -> Non
         bars = live.locator("#strip .down")
         heights[shape] = bars.evaluate_all("bars => bars.map(bar => bar.getAttribute('height'))")
     assert len(set(heights["off"])) > 1
-    assert (len(heights["balanced"]), len(set(heights["balanced"]))) == (40, 1)
-    assert live.inner_text("#strip-about").startswith("41 messages in ")
+    count = len(heights["balanced"])
+    assert (count in CELLS, len(set(heights["balanced"]))) == (True, 1)
+    assert live.inner_text("#strip-about").startswith(f"{count + 1} messages in ")
 
 
 def test_search_finds_text_only_at_the_relay_that_reads(live: Page) -> None:
@@ -141,7 +144,7 @@ NO_RELAYS = [
 
 @pytest.mark.parametrize("asked", ["{", "[]", "{}", '{"prompt": " "}', *NO_RELAYS])
 def test_malformed_request_of_the_page_is_rejected(view: str, asked: str) -> None:
-    assert httpx.post(f"{view}ask", content=asked, trust_env=False).status_code == 400
+    assert httpx.post(f"{view}ask", content=asked, trust_env=False, timeout=PATIENCE).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_other_origins_and_paths_are_rejected(
     view: str, headers: dict[str, str], path: str, status: int
 ) -> None:
     address = httpx.URL(view).join(path)
-    assert httpx.get(address, headers=headers, trust_env=False).status_code == status
+    assert httpx.get(address, headers=headers, trust_env=False, timeout=PATIENCE).status_code == status
 
 
 def test_markup_is_escaped_also_in_a_narrow_window(live: Page) -> None:

@@ -175,12 +175,16 @@ class HostileRelay:
         passages: how many exchanges clients have begun.
         replicas: the index of the bridge for each key_id that was listed.
         bridges: where the bridges listen.
+        idle: set while no exchange is under way.
         bridge_said: how the bridges' calls ended: "ok", an outer status, or "CODE: WORDS" for any other.
     """
 
     def __init__(self, bridges: Sequence[str], hook: Hook) -> None:
         self.hook = hook
         self.passages = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._under_way = 0
         self.replicas: dict[bytes, int] = {}
         self.bridge_said: list[str] = []
         self.bridges = tuple(bridges)
@@ -233,11 +237,17 @@ class HostileRelay:
     async def _exchange(self, _: object, context: Context) -> None:
         passage = Passage(self, self.passages, context)
         self.passages += 1
+        self._under_way += 1
+        self.idle.clear()
         try:
             await self.hook.carry(passage)
         except EndedError as end:
             if end.code is not grpc.StatusCode.OK:
                 await context.abort(end.code, end.details)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self.idle.set()
 
     async def _directories(self, _: bytes, context: Context) -> bytes:
         served = self.hook.directories(await self.fetch())

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 QUESTION: Final = "What is the capital of France? Answer in one sentence."
 TAPPED_BYTES: Final = 16
+TIMEOUT: Final = 600.0
+"""Seconds for a connection, and for the next piece of the answer."""
+
 MAX_TOKENS: Final = 64
 REAL_MODEL: Final = "gpt-5.5"
 """What OpenAI itself is asked for, unless told otherwise."""
@@ -101,7 +104,7 @@ def ask(connection: str, question: str, model: str) -> Sighting:
         "request": [lambda request: _note(request, note)],
         "response": [lambda response: _note_bill(response, note)],
     }
-    with sealed.httpx2_client(event_hooks=hooks) as http_client:
+    with sealed.httpx2_client(event_hooks=hooks, timeout=TIMEOUT) as http_client:
         _stream(http_client, question, model, note)
     return note
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from blindrelay.client import Bill
     from blindrelay.v1.accounts_pb2 import StatementLine
 
-SETTLING_SECONDS: Final = 10.0
+SETTLING_SECONDS: Final = 60.0
 """Seconds for the receipt to reach the ledger. It takes milliseconds."""
 
 _LOOK_SECONDS: Final = 0.05

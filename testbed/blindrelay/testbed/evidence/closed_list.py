@@ -32,7 +32,7 @@ AT_ONCE: Final = frozenset(
 )
 """Events that no caller can bring about. All other lines leave on the minute, or when the relay ends."""
 
-ON_THE_MINUTE: Final = 1 / 5
+ON_THE_MINUTE: Final = 1 / 3
 """The part of a minute, from its beginning, within which they leave, on a busy machine."""
 
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ")

@@ -25,6 +25,9 @@ from blindrelay.testbed.evidence.plan import MODELS, ORIGIN
 
 _AT_ONCE: Final = 8
 
+_PATIENCE: Final = 60.0
+"""Seconds for a sign of life. No exchange of a run ends by it."""
+
 
 class Driver:
     """Sends requests through one relay."""
@@ -83,8 +86,8 @@ class Driver:
 
 def _client(to: str) -> httpx.AsyncClient:
     if to.startswith("blindrelay:"):
-        return SealedTransport(to).async_httpx_client()
-    return httpx.AsyncClient(transport=_Towards(to), trust_env=False)
+        return SealedTransport(to).async_httpx_client(timeout=_PATIENCE)
+    return httpx.AsyncClient(transport=_Towards(to), trust_env=False, timeout=_PATIENCE)
 
 
 class _Towards(httpx.AsyncHTTPTransport):

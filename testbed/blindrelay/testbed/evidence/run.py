@@ -109,7 +109,7 @@ class Run:
         """Waits until a line that comes because of an exchange cannot pass for one of the minute's."""
         minute = self._size.minute
         past = time.time() % minute
-        if not minute * ON_THE_MINUTE <= past <= minute / 2:
+        if not minute * ON_THE_MINUTE <= past <= minute * 2 / 3:
             time.sleep((minute * ON_THE_MINUTE - past) % minute)
 
     def _look_in_flight(self) -> None:

@@ -112,7 +112,8 @@ class Scene:
 
     def release(self, gate: str) -> None:
         """Lets the provider end the responses that wait at a gate."""
-        httpx.post(f"{self.bed.provider}/scripted/release", json={"gate": gate}, trust_env=False)
+        url = f"{self.bed.provider}/scripted/release"
+        httpx.post(url, json={"gate": gate}, trust_env=False, timeout=60.0)
 
     @property
     def relay(self) -> int:

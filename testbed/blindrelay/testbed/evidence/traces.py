@@ -65,8 +65,7 @@ def local_ports_of(pid: int) -> set[int]:
 
 def children_of(pid: int) -> list[int]:
     """The processes that it has started and that run (proc(5), children)."""
-    tasks = Path("/proc", str(pid), "task").glob("*/children")
-    return sorted(int(child) for task in tasks for child in task.read_text().split())
+    return sorted(int(child) for text in _of_threads(pid, "children") for child in text.split())
 
 
 def swapped_of(pid: int) -> int:
@@ -82,7 +81,7 @@ def is_confined(pid: int) -> bool:
 
     The filter was inherited from the thread that entered it, so that no thread was there before.
     """
-    threads = [path.read_text() for path in Path("/proc", str(pid), "task").glob("*/status")]
+    threads = [*_of_threads(pid, "status")]
     return bool(threads) and all("NoNewPrivs:\t1" in each and "Seccomp:\t2" in each for each in threads)
 
 
@@ -92,3 +91,10 @@ def bytes_written_of(pid: int) -> int:
         if line.startswith("write_bytes:"):
             return int(line.split()[1])
     return 0
+
+
+def _of_threads(pid: int, name: str) -> Iterator[str]:
+    """What a file in /proc says of each of its threads."""
+    for thread in Path("/proc", str(pid), "task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            yield (thread / name).read_text()

@@ -36,7 +36,7 @@ REFUSED_SECONDS: Final = 60.0
 """Without the database, relays start nothing after 13 seconds."""
 
 BACK_SECONDS: Final = 60.0
-SETTLED_SECONDS: Final = 30.0
+SETTLED_SECONDS: Final = 60.0
 
 
 class ScaleError(TestbedError):

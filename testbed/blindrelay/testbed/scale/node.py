@@ -16,8 +16,8 @@ from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.scale.links import Links
 from blindrelay.testing.configuration import write_relay_config
 
-DRAIN_SECONDS: Final = 8
-"""Seconds for running exchanges, when a part is stopped."""
+DRAIN_SECONDS: Final = 30
+"""Seconds for running exchanges, when a part is stopped. It ends as soon as they have."""
 
 
 class Node:

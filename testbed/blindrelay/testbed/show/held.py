@@ -18,11 +18,16 @@ _LONG_WORD: Final = re.compile(r"\w{5,}")
 
 
 class Held:
-    """The relay's column of one exchange."""
+    """The relay's column of one exchange.
+
+    Attributes:
+        responses: how many messages went to the client.
+    """
 
     def __init__(self, events: Events) -> None:
         self._events = events
         self._bytes: list[bytes] = []
+        self.responses = 0
 
     @property
     def messages(self) -> int:
@@ -45,6 +50,7 @@ class Held:
     ) -> None:
         """One message; `deed`: what the relay did to it; `changed`: places of altered bytes."""
         self._bytes.append(message)
+        self.responses += direction is Direction.DOWN
         shown = message[:SHOWN].hex()
         self._events.say(
             "relay",

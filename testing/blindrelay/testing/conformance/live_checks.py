@@ -30,7 +30,7 @@ _LONG: Final = " ".join(["x" * 70_000] * 4)
 
 _MEBIBYTE: Final = 1_048_576
 
-_END_SECONDS: Final = 15.0
+_END_SECONDS: Final = 30.0
 _PAUSE: Final = 0.05
 _CLOCK_STEP: Final = 1.5
 """Seconds after which a replica that starts has a later `started_at`, which is in whole seconds."""

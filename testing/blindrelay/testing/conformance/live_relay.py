@@ -24,7 +24,7 @@ from blindrelay.testing.scripted_provider import ScriptedProvider
 from blindrelay.testing.tapped_channel import tapped
 from blindrelay.trust import IdentityKey, format_identity
 
-_READY_SECONDS: Final = 20.0
+_READY_SECONDS: Final = 60.0
 _ANY_PORT: Final = "127.0.0.1:0"
 
 

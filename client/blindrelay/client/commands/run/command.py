@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
@@ -18,8 +18,7 @@ from blindrelay.client.commands.run.program import (
     NOT_EXECUTABLE,
     NOT_FOUND,
     PlainProgram,
-    Program,
-    exit_code,
+    SignalForwarder,
     forwarded_signals,
 )
 from blindrelay.client.commands.run.walled_program import NoWallError, WalledProgram, any_port
@@ -100,28 +99,25 @@ def run(
     parts = _endpoint_parts()
     token = parts.new_token()
     with ExitStack() as stack:
-        pass_signals_to = stack.enter_context(forwarded_signals())
+        signals = stack.enter_context(forwarded_signals())
         walled = _walled(command, connection, token, port, unix_sockets, wall)
         prepared = walled or _unwalled(command, connection, token, parts.listen("127.0.0.1", port))
         stack.callback(prepared.close)
         unsealed = stack.enter_context(parts.running_endpoint(connection, prepared.listener, token))
-        code = _run(command[0], prepared, pass_signals_to)
+        code = _run(command[0], prepared, signals)
     _tell_refusals(unsealed.counts)
     return code
 
 
-def _run(
-    name: str, prepared: WalledProgram | PlainProgram, pass_signals_to: Callable[[Program], None]
-) -> int:
+def _run(name: str, prepared: WalledProgram | PlainProgram, signals: SignalForwarder) -> int:
     """Starts the program and waits for its end; returns the exit code."""
     try:
-        program = prepared.start()
+        program = signals.start(prepared)
     except FileNotFoundError:
         return _not_run(f"{name}: not found", NOT_FOUND)
     except OSError as error:
         return _not_run(f"{name}: {error.strerror}", NOT_EXECUTABLE)
-    pass_signals_to(program)
-    return exit_code(program)
+    return signals.exit_code(program)
 
 
 def _walled(

@@ -7,10 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
@@ -21,6 +22,12 @@ _FORWARDED: Final = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUS
 _OF_TERMINALS: Final = ("SIGINT", "SIGQUIT")
 
 Program = subprocess.Popen[bytes]
+
+
+class Startable(Protocol):
+    """A program that is about to start."""
+
+    def start(self) -> Program: ...
 
 
 class PlainProgram:
@@ -44,35 +51,75 @@ class PlainProgram:
         self.listener.close()
 
 
-def exit_code(program: Program) -> int:
-    """Waits for the program's end; returns its exit code, or the one that a shell would return."""
-    code = program.wait()
-    return code if code >= 0 else BY_SIGNAL - code
+class SignalForwarder:
+    """Runs a program and passes signals on to it.
+
+    Before the program is started, a signal ends this process. Signals that come while it starts wait for it.
+    """
+
+    def __init__(self, woken: socket.socket, wake: socket.socket) -> None:
+        """A signal and the end of the program write to `wake`, which is read from `woken`."""
+        self._woken = woken
+        self._wake = wake
+        self._starting = False
+        self._waiting: list[int] = []
+        self._program: Program | None = None
+
+    def start(self, program: Startable) -> Program:
+        """Starts the program that gets the signals. Raises OSError if it cannot be run."""
+        self._starting = True
+        self._program = started = program.start()
+        for number in self._waiting:
+            started.send_signal(number)
+        return started
+
+    def exit_code(self, program: Program) -> int:
+        """Waits for the program's end; returns its exit code, or the one that a shell would return.
+
+        It waits in another thread. In this one, a signal just before the wait would be handled only after it.
+        """
+        waiting = threading.Thread(target=self._tell_end, args=(program,), daemon=True)
+        waiting.start()
+        while program.returncode is None:
+            self._woken.recv(4_096)
+        waiting.join()
+        code = program.returncode
+        return code if code >= 0 else BY_SIGNAL - code
+
+    def _tell_end(self, program: Program) -> None:
+        program.wait()
+        with suppress(BlockingIOError):  # then there is enough to read
+            self._wake.send(b"\0")
+
+    def pass_on(self, number: int, _: FrameType | None) -> None:
+        """Handles a signal."""
+        if not self._starting:
+            raise SystemExit(BY_SIGNAL + number)
+        # A terminal sends Ctrl-C to the whole foreground group: the program has it already.
+        if signal.Signals(number).name in _OF_TERMINALS and _in_foreground():
+            return
+        if self._program is None:
+            self._waiting.append(number)
+        else:
+            self._program.send_signal(number)
 
 
 @contextmanager
-def forwarded_signals() -> Iterator[Callable[[Program], None]]:
-    """Passes signals on to a program while the block runs; yields a function that sets the program.
-
-    Before that, a signal ends this process.
-    """
-    programs: list[Program] = []
-
-    def pass_on(number: int, _: FrameType | None) -> None:
-        # A terminal sends Ctrl-C to the whole foreground group: the program has it already.
-        if programs and signal.Signals(number).name in _OF_TERMINALS and _in_foreground():
-            return
-        if not programs:
-            raise SystemExit(BY_SIGNAL + number)
-        programs[0].send_signal(number)
-
-    known = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
-    before = {number: signal.signal(number, pass_on) for number in known}
-    try:
-        yield programs.append
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def forwarded_signals() -> Iterator[SignalForwarder]:
+    """Handles this process's signals while the block runs."""
+    woken, wake = socket.socketpair()
+    with woken, wake:
+        wake.setblocking(False)
+        forwarder = SignalForwarder(woken, wake)
+        known = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
+        before = {number: signal.signal(number, forwarder.pass_on) for number in known}
+        woken_before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        try:
+            yield forwarder
+        finally:
+            signal.set_wakeup_fd(woken_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _in_foreground() -> bool:
