@@ -137,7 +137,6 @@ async def running(proxy: Proxy, relay: RunningRelay, files: Path) -> AsyncIterat
         await process.wait()
 
 
-@pytest.mark.timeout(120 + SILENCE)
 async def test_silent_exchanges_pass(
     bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from .kills import PARTS, kill_loop
 
 
-@pytest.mark.timeout(600)
 def test_killed_parts_lose_nothing_and_charge_nothing_twice() -> None:
     with kill_loop() as loop:
         loop.run(2 * len(PARTS))

@@ -19,7 +19,6 @@ from .soak import SHORT_RUN, Growth, Sample, Soak, complaints
 Neighbour = Callable[[Testbed, float], Coroutine[Any, Any, Course]]
 
 
-@pytest.mark.timeout(600)
 def test_a_few_thousand_exchanges_leave_nothing_behind() -> None:
     """The client has a process of its own, too: this one grows for other reasons."""
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
