@@ -221,12 +221,12 @@ def open_way(kind: str, given: dict[str, str], concurrency: int) -> Way:
     connection = ConnectionConfig.from_string(given["connection"])
     url = given.get("url", OFFICIAL_URL)
     if kind == "sealed sdk":
-        return SdkWay(url, connection.port, SealedTransport(connection).async_httpx2_client())
+        return SdkWay(url, connection.port, SealedTransport(connection).async_httpx2_client(timeout=_SECONDS))
     if kind not in ("sealed", "unsealed"):
         raise KeyError(kind)
     # Each with a connection of its own, as so many clients would have; one process holds them.
     count = 1 + concurrency // EXCHANGES_PER_CLIENT
-    clients = [SealedTransport(connection).async_httpx2_client() for _ in range(count)]
+    clients = [SealedTransport(connection).async_httpx2_client(timeout=_SECONDS) for _ in range(count)]
     return HttpWay(url, connection.port, clients)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
@@ -25,6 +25,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from blindrelay.serving import STREAMS_PER_CLIENT
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD
 
 FRAME_SIZE: Final = 16_384
@@ -72,15 +73,13 @@ class Peer:
         return self._stream
 
     async def send(self, *frames: Frame) -> None:
-        """Writes frames as fast as the server takes them; nothing happens once it has hung up."""
+        """Writes frames in bursts, as fast as the server takes them; nothing happens once it has hung up."""
         with contextlib.suppress(ConnectionError):
-            for frame in frames:
+            for burst in _bursts(frames):
                 if self._writer.transport.is_closing():
                     return
-                self._writer.write(frame.serialize())
-                if self._writer.transport.get_write_buffer_size() > _BURST:
-                    await self._writer.drain()
-            await self._writer.drain()
+                self._writer.write(burst)
+                await self._writer.drain()
 
     async def pour(self, stream: int, data: bytes) -> None:
         """Sends bytes of messages as the server's windows let them pass, until the server ends the call."""
@@ -158,6 +157,16 @@ class Peer:
             self._windows[frame.stream_id] += frame.window_increment
 
 
+def _bursts(frames: Iterable[Frame]) -> Iterator[bytes]:
+    burst = bytearray()
+    for frame in frames:
+        burst += frame.serialize()
+        if len(burst) >= _BURST:
+            yield bytes(burst)
+            burst.clear()
+    yield bytes(burst)
+
+
 @contextlib.asynccontextmanager
 async def peers(
     address: str, count: int, *, polite: bool = True, settings: Mapping[int, int] | None = None
@@ -175,6 +184,14 @@ async def peers(
     finally:
         for one in opened:
             await one.close()
+
+
+async def hello(address: str) -> asyncio.StreamWriter:
+    """A connection that says all that HTTP/2 asks for at its beginning, and does not read."""
+    host, _, port = address.rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(_PREFACE + SettingsFrame(0).serialize() + SettingsFrame(0, flags=["ACK"]).serialize())
+    return writer
 
 
 def header_block(metadata: Iterable[tuple[str, str]] = (), path: str = EXCHANGE_METHOD) -> bytes:
@@ -207,6 +224,14 @@ def message_start(claimed: int, body: bytes, *, compressed: bool = False) -> byt
 def reset(stream: int) -> RstStreamFrame:
     """Ends a call that was just opened."""
     return RstStreamFrame(stream, _CANCEL)
+
+
+async def reset_rapidly(attacker: Peer, block: bytes, calls: int) -> None:
+    """Calls that are reset at once, as many at a time as a connection may have."""
+    for _ in range(0, calls, STREAMS_PER_CLIENT):
+        streams = [attacker.stream() for _ in range(STREAMS_PER_CLIENT)]
+        await attacker.send(*(opening(each, block) for each in streams))
+        await attacker.send(*map(reset, streams))
 
 
 async def start_messages(attacker: Peer, block: bytes, calls: int, claimed: int, sent: int) -> None:

@@ -21,11 +21,14 @@ from blindrelay.testbed import Testbed
 from blindrelay.testbed.evidence.traces import children_of
 from blindrelay.testbed.topology import BY_ENVOY
 from blindrelay.v1.limits import MAX_MESSAGE_SIZE
-from tests.adversarial.h2_peer import header_block, opening, opening_in_pieces, peers, reset, start_messages
-from tests.adversarial.service import held, newcomer
+from tests.adversarial.h2_peer import header_block, opening_in_pieces, peers, reset_rapidly, start_messages
+from tests.adversarial.service import HELD_SECONDS, held, newcomer
 from tests.adversarial.target import Target
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read in /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read in /proc"),
+    pytest.mark.timeout(HELD_SECONDS),
+]
 
 SILENT_CONNECTIONS: Final = 300
 
@@ -83,11 +86,7 @@ async def test_empty_continuation_frames(relay: Target) -> None:
 async def test_rapid_reset(relay: Target) -> None:
     block = await relay.call()
     async with held(relay, 80), peers(relay.address, 1) as (one,):
-        for _ in range(20_000):
-            stream = one.stream()
-            await one.send(opening(stream, block), reset(stream))
-            if one.closed.is_set():
-                break
+        await reset_rapidly(one, block, 20_000)
         await newcomer(relay.bed)
 
 

@@ -82,7 +82,7 @@ def test_corpus_is_small_and_has_targets() -> None:
 
 
 @needs_atheris
-@pytest.mark.timeout(900)  # it starts a process for each target
+@pytest.mark.timeout(2_400)  # it starts a process for each target
 def test_short_run_finds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = ["--work", str(tmp_path / "work"), "--crashers", str(tmp_path / "crashers")]
     code = main(["--runs", "500", "--seconds", "60", "--seed", "1", "--jobs", "2", *places])

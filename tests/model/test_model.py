@@ -11,6 +11,8 @@ import pytest
 
 from .explorer import Exploration, TooManyStatesError, constants, explore, mutants
 
+pytestmark = pytest.mark.timeout(900)  # a search is nothing but work for the processor
+
 PROTOCOL = "SCENARIOS"
 PAGE = Path(__file__).parents[2] / "docs/model.md"
 

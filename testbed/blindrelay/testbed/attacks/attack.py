@@ -9,7 +9,7 @@ from typing import Final
 
 from blindrelay.testbed.attacks.doubles.double import Double
 from blindrelay.testbed.attacks.relay import Hook
-from blindrelay.testbed.attacks.victim import LEFT, PROMPT, SMALL, STILL_WAITING, WHOLE, Ask, Got
+from blindrelay.testbed.attacks.victim import LEFT, PATIENCE, PROMPT, SMALL, STILL_WAITING, WHOLE, Ask, Got
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Attack:
     asks: tuple[Ask, ...] = (SMALL,)
     at_once: bool = False
     clients: int = 1
-    read: float = 10.0
+    read: float = PATIENCE
     clock: Callable[[], Callable[[], float]] = field(default=lambda: time.time)
     twin_clock: Callable[[], Callable[[], float]] | None = None
     options: str = ""

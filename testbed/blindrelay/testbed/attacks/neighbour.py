@@ -19,7 +19,7 @@ from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, EXCHANGE_METHOD, KEY_DIRECTORY, KEY_DIRECTORY_METHOD, SERVICE
 
-_SECONDS: Final = 20.0
+_SECONDS: Final = 60.0
 
 
 class Neighbour(Hook):

@@ -104,4 +104,4 @@ def _identity(bed: Testbed) -> IdentityKey:
 
 def _client() -> httpx.AsyncClient:
     # The provider is on loopback, without TLS: root certificates would be read for nothing.
-    return httpx.AsyncClient(trust_env=False, timeout=10, verify=False)
+    return httpx.AsyncClient(trust_env=False, timeout=60, verify=False)

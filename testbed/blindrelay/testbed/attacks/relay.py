@@ -218,7 +218,7 @@ class HostileRelay:
         directories = []
         for place, channel in enumerate(self._channels):
             fetch: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(KEY_DIRECTORY_METHOD)
-            response = GetKeyDirectoryResponse.FromString(await fetch(b"", wait_for_ready=True, timeout=10))
+            response = GetKeyDirectoryResponse.FromString(await fetch(b"", wait_for_ready=True, timeout=60))
             signed = response.directories[0]
             for config in KeyDirectory.FromString(signed.directory).configs:
                 self.replicas[key_id(config)] = place

@@ -17,16 +17,16 @@ from blindrelay.testbed.attacks.relay import Hook, HostileRelay
 from blindrelay.testbed.attacks.victim import SMALL, Got, Victim, new_mark, victim
 from blindrelay.testbed.topology import Testbed
 
-BOUND_SECONDS: Final = 20.0
+BOUND_SECONDS: Final = 120.0
 """Longer than any limit of a client: one that still waits then would wait for ever."""
 
-TWIN_PATIENCE: Final = 2.5
+TWIN_PATIENCE: Final = 5.0
 """For a twin that must show that nothing ends: more than twice the limit that would have ended it."""
 
 Run = Callable[[Parts, Attack], Awaitable[Outcome]]
 
 SETTLING_SECONDS: Final = 3.0
-"""Seconds for a provider to notice that its client is gone."""
+"""For a twin that must show that the provider does not notice that its client is gone."""
 
 AT_ONCE: Final = 4
 """Attacks that run beside each other."""
@@ -50,6 +50,15 @@ class Row:
     @property
     def as_expected(self) -> bool:
         return not self.surprises
+
+
+@dataclass(frozen=True)
+class _Patience:
+    """Seconds of one run for a client, for what the relay does afterwards, and for the provider to notice."""
+
+    client: float = BOUND_SECONDS
+    relay: float = BOUND_SECONDS
+    provider: float = BOUND_SECONDS
 
 
 async def run_attacks(
@@ -109,16 +118,20 @@ async def _each(parts: Parts, attacks: Sequence[Attack], run: Run) -> dict[str, 
 
 
 async def _real(parts: Parts, attack: Attack) -> Outcome:
-    return await _run(parts, attack, attack.clock, BOUND_SECONDS)
+    return await _run(parts, attack, attack.clock, _Patience())
 
 
 async def _twin(parts: Parts, attack: Attack) -> Outcome:
-    bound = TWIN_PATIENCE if attack.proof in (WAITED, CALL_OPEN) else BOUND_SECONDS
-    return await _run(parts, attack, attack.twin_clock or attack.clock, bound)
+    patience = _Patience(
+        client=TWIN_PATIENCE if attack.proof is WAITED else BOUND_SECONDS,
+        relay=TWIN_PATIENCE if attack.proof in (WAITED, CALL_OPEN) else BOUND_SECONDS,
+        provider=SETTLING_SECONDS,
+    )
+    return await _run(parts, attack, attack.twin_clock or attack.clock, patience)
 
 
 async def _run(
-    parts: Parts, attack: Attack, clock: Callable[[], Callable[[], float]], bound: float
+    parts: Parts, attack: Attack, clock: Callable[[], Callable[[], float]], patience: _Patience
 ) -> Outcome:
     hook = attack.hook()
     relay = HostileRelay(parts.bridges, hook)
@@ -127,20 +140,27 @@ async def _run(
         await hook.prepare(relay, parts.identity_key)
         victims = [
             await stack.enter_async_context(
-                victim(parts, address, read=attack.read, bound=bound, clock=clock(), options=attack.options)
+                victim(
+                    parts,
+                    address,
+                    read=attack.read,
+                    bound=patience.client,
+                    clock=clock(),
+                    options=attack.options,
+                )
             )
             for _ in range(attack.clients)
         ]
         got = await _ask(attack, victims, marks)
         with suppress(TimeoutError):
-            async with asyncio.timeout(bound):
+            async with asyncio.timeout(patience.relay):
                 await hook.afterwards(relay)
         passages, said = relay.passages, tuple(relay.bridge_said)
-        ended = await parts.provider.settled(marks, SETTLING_SECONDS if attack.also is CALL_ENDED else 0.0)
+        ended = await parts.provider.settled(marks, patience.provider if attack.also is CALL_ENDED else 0.0)
         for mark in marks:
             await parts.provider.release(mark)
         relay.hook = Hook()
-        async with victim(parts, address, read=10.0, bound=BOUND_SECONDS) as honest:
+        async with victim(parts, address, bound=BOUND_SECONDS) as honest:
             after = await honest.ask(SMALL, new_mark())
         calls = sum([len(await parts.provider.outcomes(mark)) for mark in marks])
     return Outcome(tuple(got), calls, tuple(ended), passages, said, tuple(hook.loot), after.end)

@@ -19,6 +19,9 @@ from blindrelay.client import BlindRelayError, SealedTransport, errors
 from blindrelay.serving import Address
 from blindrelay.testbed.attacks.parts import MARK_HEADER, Parts
 
+PATIENCE: Final = 60.0
+"""Seconds for whatever does not have to take long."""
+
 PATH: Final = "/v1/chat/completions"
 URL: Final = f"https://api.openai.com{PATH}"
 PROMPT: Final = "a prompt that nobody but bridge and provider may read"
@@ -74,6 +77,9 @@ class Ask:
         ).encode()
 
 
+UNSHAPED: Final = "&shape=off"
+"""An option of the connection: the first message brings the response's head, however late that comes."""
+
 SMALL: Final = Ask()
 """One record each way."""
 LARGE: Final = Ask(large=True)
@@ -119,7 +125,7 @@ class Victim:
         """One exchange, whatever comes of it. The mark is what the provider knows it by."""
         body = ask.body(mark)
         got = Got(right=await self.parts.provider.truth(PATH, replace(ask, held=False).body(mark)))
-        timeout = httpx2.Timeout(self.read, connect=5.0)
+        timeout = httpx2.Timeout(self.read, connect=PATIENCE)
         try:
             async with (
                 asyncio.timeout(self.bound),
@@ -155,7 +161,7 @@ async def victim(
     parts: Parts,
     relay: Address,
     *,
-    read: float,
+    read: float = PATIENCE,
     bound: float,
     clock: Callable[[], float] = time.time,
     options: str = "",

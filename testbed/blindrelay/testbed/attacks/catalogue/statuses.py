@@ -13,7 +13,7 @@ from blindrelay.testbed.attacks.attack import SEALED_AGAIN, SECOND_CALL, SHORT_R
 from blindrelay.testbed.attacks.doubles.bridge import without_claim
 from blindrelay.testbed.attacks.doubles.client import without_final, without_reseal_rule
 from blindrelay.testbed.attacks.relay import EndedError, Hook, Messages, Passage
-from blindrelay.testbed.attacks.victim import STREAM
+from blindrelay.testbed.attacks.victim import STREAM, UNSHAPED
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
@@ -82,7 +82,7 @@ def _attacks(name: str, status: Status) -> list[Attack]:
                rule, without_reseal_rule, SECOND_CALL),
         Attack(f"forge-{name}-mid-answer", f"The relay says {name} when a part of the response has passed.",
                partial(Hook, down=_broken_off(status)), ("CutResponseError",), 1,
-               _FINAL, without_final, SHORT_RESPONSE, asks=(STREAM,)),
+               _FINAL, without_final, SHORT_RESPONSE, asks=(STREAM,), options=UNSHAPED),
     ]
 
 
@@ -98,6 +98,6 @@ STATUS_ATTACKS: Final = [
            _FINAL, without_final, SHORT_RESPONSE),
     Attack("forge-ok-mid-answer", "The relay says OK when a part of the response has passed.",
            partial(Hook, down=_broken_off(_OK)), ("CutResponseError",), 1,
-           _FINAL, without_final, SHORT_RESPONSE, asks=(STREAM,)),
+           _FINAL, without_final, SHORT_RESPONSE, asks=(STREAM,), options=UNSHAPED),
 ]
 # fmt: on

@@ -14,7 +14,7 @@ from blindrelay.testbed.attacks.attack import CALL_ENDED, CALL_OPEN, SHORT_RESPO
 from blindrelay.testbed.attacks.doubles.bridge import without_deadline
 from blindrelay.testbed.attacks.doubles.client import without_final, without_idle_limit
 from blindrelay.testbed.attacks.relay import EndedError, Hook, HostileRelay, Messages, Passage
-from blindrelay.testbed.attacks.victim import LARGE, LEFT, STREAM, Ask
+from blindrelay.testbed.attacks.victim import LARGE, LEFT, STREAM, UNSHAPED, Ask
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.limits import DEADLINE_SECONDS, TIME_STEP
 
@@ -23,8 +23,8 @@ _TOO_LATE: Final = "BridgeError deadline"
 _IDLE: Final = "the idle limit"
 _DEADLINE: Final = "the sealed deadline"
 _MINUTE: Final = "&deadline=1m"
-_IDLE_SECONDS: Final = 1.0
-_AT_LEAST: Final = 2.0
+_IDLE_SECONDS: Final = 2.0
+_AT_LEAST: Final = 8.0
 """Seconds of an exchange's time that remain for it to reach the provider."""
 
 
@@ -79,7 +79,7 @@ class HiddenCancellation(Hook):
 
 
 def _little_time_left() -> Callable[[], float]:
-    """A clock by which an exchange of the shortest class has between 2 and 12 seconds left, by ours."""
+    """A clock by which an exchange of the shortest class has between 8 and 18 seconds left, by ours."""
     issued_at = (time.time() - DEADLINE_SECONDS[0] + _AT_LEAST) // TIME_STEP * TIME_STEP + TIME_STEP
     return lambda: issued_at
 
@@ -93,30 +93,31 @@ def _no_time_left() -> Callable[[], float]:
 TIME_ATTACKS: Final = [
     Attack("stall-before-answer", "Nothing comes back, and the call stays open.",
            partial(Hook, down=stall_after(0)), (_TIMED_OUT,), 1,
-           _IDLE, without_idle_limit, WAITED, read=_IDLE_SECONDS),
+           _IDLE, without_idle_limit, WAITED, read=_IDLE_SECONDS, spare=True),
     Attack("stall-mid-stream", "After a part of the response nothing more comes.",
            partial(Hook, down=stall_after(1)), (_TIMED_OUT,), 1,
-           _IDLE, without_idle_limit, WAITED, asks=(STREAM,), read=_IDLE_SECONDS),
+           _IDLE, without_idle_limit, WAITED, asks=(STREAM,), read=_IDLE_SECONDS, spare=True),
     Attack("never-read-client", "The relay takes the call, and reads nothing of the request.",
            partial(NeverRead, from_bridge=False), (_TIMED_OUT,), 0,
-           _IDLE, without_idle_limit, WAITED, asks=(Ask(upload=8_388_608),), read=_IDLE_SECONDS),
+           _IDLE, without_idle_limit, WAITED, asks=(Ask(upload=8_388_608),), read=_IDLE_SECONDS, spare=True),
     Attack("never-read-bridge", "The relay sends the request, and reads nothing of the response.",
            partial(NeverRead, from_bridge=True), (_TIMED_OUT,), 1,
-           _IDLE, without_idle_limit, WAITED, asks=(LARGE,), read=_IDLE_SECONDS),
+           _IDLE, without_idle_limit, WAITED, asks=(LARGE,), read=_IDLE_SECONDS, spare=True),
     Attack("delay", "The request is held back until its deadline has passed.",
            Delay, (_TOO_LATE,), 0,
            _DEADLINE, without_deadline, UNNOTICED,
-           options=_MINUTE, read=30.0, clock=_little_time_left, twin_clock=_no_time_left, spare=True),
+           options=_MINUTE, clock=_little_time_left, twin_clock=_no_time_left, spare=True),
     Attack("stretch-deadline", "The bridge's call gets no deadline at all.",
            partial(Hook, deadline=None), (_TOO_LATE,), 1,
            _DEADLINE, without_deadline, WAITED, asks=(STREAM,), also=CALL_ENDED,
-           options=_MINUTE, read=30.0, clock=_little_time_left, twin_clock=_no_time_left, spare=True),
+           options=_MINUTE, clock=_little_time_left, twin_clock=_no_time_left, spare=True),
     Attack("hide-cancellation", "The client goes away; the relay keeps the bridge's call, and reads on.",
            HiddenCancellation, (LEFT,), 1,
            _DEADLINE, without_deadline, CALL_OPEN, asks=(replace(STREAM, leaves=True),), also=CALL_ENDED,
            options=_MINUTE, clock=_little_time_left, twin_clock=_no_time_left, spare=True),
-    Attack("cut-deadline", "The bridge's call gets a second and a half.",
-           partial(Hook, deadline=1.5), ("CutResponseError",), 1,
-           "required tail and FINAL", without_final, SHORT_RESPONSE, asks=(STREAM,)),
+    Attack("cut-deadline", "The bridge's call gets four seconds.",
+           partial(Hook, deadline=4.0), ("CutResponseError",), 1,
+           "required tail and FINAL", without_final, SHORT_RESPONSE, asks=(STREAM,),
+           options=UNSHAPED, spare=True),
 ]
 # fmt: on
