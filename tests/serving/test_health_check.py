@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -125,7 +126,7 @@ async def test_checks_whose_request_does_not_come_leave_room(monkeypatch: pytest
     """One address has at most half of all."""
     monkeypatch.setattr("blindrelay.serving.health.REQUEST_SECONDS", 600.0)
     async with served() as address, grpc.aio.insecure_channel(str(address)) as channel:
-        check = channel.stream_stream("/grpc.health.v1.Health/Check")
+        check: Any = channel.stream_stream("/grpc.health.v1.Health/Check")
         calls = [check() for _ in range(MAX_CHECKS // 2 + 1)]
         codes = [asyncio.create_task(call.code()) for call in calls]
         ended, _ = await asyncio.wait(codes, timeout=60, return_when=asyncio.FIRST_COMPLETED)
@@ -138,5 +139,5 @@ async def test_checks_whose_request_does_not_come_leave_room(monkeypatch: pytest
 async def test_check_whose_request_does_not_come_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blindrelay.serving.health.REQUEST_SECONDS", 0.05)
     async with served() as address, grpc.aio.insecure_channel(str(address)) as channel:
-        check = channel.stream_stream("/grpc.health.v1.Health/Check")
+        check: Any = channel.stream_stream("/grpc.health.v1.Health/Check")
         assert await check().code() is grpc.StatusCode.DEADLINE_EXCEEDED
