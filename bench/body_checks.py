@@ -75,16 +75,16 @@ def openai_checker() -> Checker:
     return Checker([provider])
 
 
-async def longest_pause(work: Awaitable[None]) -> float:
+async def longest_pause(work: Awaitable[None], clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds that the event loop was kept from a heartbeat, at most, while something was awaited."""
     longest = 0.0
 
     async def beat() -> None:
         nonlocal longest
         while True:
-            before = time.perf_counter()
+            before = clock()
             await asyncio.sleep(_BEAT)
-            longest = max(longest, time.perf_counter() - before - _BEAT)
+            longest = max(longest, clock() - before - _BEAT)
 
     beating = asyncio.create_task(beat())
     try:

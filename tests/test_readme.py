@@ -113,7 +113,6 @@ def test_extras_exist(command: str) -> None:
     assert set(extras) <= set(project["optional-dependencies"])
 
 
-@pytest.mark.timeout(300)
 def test_program_streams(bed: Testbed, environment: dict[str, str], tmp_path: Path) -> None:
     (snippet,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
     program, replaced = EXAMPLE.subn(bed.relay, snippet)
@@ -136,7 +135,6 @@ def test_testbed_prints_a_connection_string(environment: dict[str, str]) -> None
             testbed.send_signal(signal.SIGINT)
 
 
-@pytest.mark.timeout(600)  # six programs, one after another
 def test_commands_work_without_code(
     bed: Testbed, environment: dict[str, str], port: int, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blindrelay.client.commands.doctor.checks.SECONDS", PATIENCE)
     monkeypatch.setattr("blindrelay.client.commands.keys.sources._SECONDS", PATIENCE)
     monkeypatch.setattr("blindrelay.client.relay_connection._DIRECTORY_SECONDS", PATIENCE)
+    monkeypatch.setattr("blindrelay.client.relay_connection._CLOSING_SECONDS", PATIENCE)
     monkeypatch.setattr("blindrelay.client.relay_connection._REASON_SECONDS", PATIENCE)
     monkeypatch.setattr("blindrelay.client.state_file.LOCK_SECONDS", PATIENCE)
 

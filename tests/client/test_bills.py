@@ -18,7 +18,7 @@ from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import Receipt
 
 from .charging_bridge import ChargingBridge
-from .conftest import LIBRARIES, URL, client_of
+from .conftest import LIBRARIES, PATIENCE, URL, client_of
 from .scripted_bridge import stalling, whole
 
 
@@ -84,7 +84,7 @@ def test_an_aborted_exchange_is_kept_without_a_receipt(
             pass
     else:
         with pytest.raises(httpx2.ReadTimeout):
-            client.post(URL, content=b"{}", timeout=0.2)
+            client.post(URL, content=b"{}", timeout=httpx2.Timeout(PATIENCE, read=0.2))
     (exchange,) = kept(state)
     assert (exchange.receipts, exchange.refusal) == ([], "")
 

@@ -30,6 +30,6 @@ def stalling_bridge(bridge: ScriptedBridge) -> ScriptedBridge:
 def test_works_or_says_why_not(world: dict[str, str], stalling_bridge: ScriptedBridge) -> None:
     program = world.get("before", "") + LISTED["prologue"] + world["program"]
     arguments = [sys.executable, "-X", "dev", "-c", program, stalling_bridge.connection, URL]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
     assert (" ".join(done.stdout.split()), done.returncode) == (world["prints"], 0), done.stderr
     assert "BlindRelay" not in done.stderr

@@ -60,7 +60,6 @@ def streamed(client: httpx2.Client, text: str, gate: str) -> AbstractContextMana
     return client.stream("POST", URL, json=body(text, hold=gate) | {"stream": True})
 
 
-@pytest.mark.timeout(180)
 def test_what_a_killed_bridge_was_doing_is_not_charged_and_what_it_has_signed_is(
     bed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

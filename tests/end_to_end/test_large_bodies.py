@@ -99,7 +99,6 @@ def run_client(bed: Testbed, upload: int, answer: int) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read in /proc")
 def test_large_bodies_pass_in_bounded_memory() -> None:
     with Testbed("scripted") as bed:
@@ -111,7 +110,6 @@ def test_large_bodies_pass_in_bounded_memory() -> None:
     assert result["growth"] < ROOM
 
 
-@pytest.mark.timeout(300)
 def test_body_limit_is_exact(scripted: SealedTransport) -> None:
     url, headers = f"{API}/chat/completions", {"content-type": "application/json"}
     with scripted.httpx2_client() as client:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from blindrelay.ledger.books import Books, BooksError, InvalidError
+from blindrelay.ledger.books import Books, BooksError, InvalidError, postgresql
 from blindrelay.ledger.books.postgresql_link import LOCK
 
 from .postgres_server import Server
@@ -88,3 +88,25 @@ def test_a_writer_that_fails_gives_up_the_lock(postgres: Server) -> None:
             sql.run("UPDATE account SET held = -1")
         row = other.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
         assert row == (True,)
+
+
+def test_a_writer_that_hangs_loses_the_lock(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its transaction is rolled back, and the others go on."""
+    monkeypatch.setattr(postgresql, "_TAKE_LOCK", postgresql._TAKE_LOCK.replace("'5000'", "'100'"))
+    place = postgres.new_place()
+    other = psycopg.connect(place, autocommit=True)
+    other.execute("SET lock_timeout = 60000")
+
+    def hang() -> None:
+        with books._store.writing() as sql:
+            sql.one("UPDATE account SET expires_at = 1 RETURNING account")
+            other.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+
+    with Books(place) as books, other:
+        customer(books, units=5)
+        with pytest.raises(BooksError, match="cannot be used"):
+            hang()
+        other.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+        row = other.execute("SELECT COUNT(*) FROM account WHERE expires_at = 1").fetchone()
+        assert row == (0,)
+        assert balance(books) == 5

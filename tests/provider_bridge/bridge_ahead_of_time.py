@@ -1,6 +1,7 @@
 """A bridge as a process of its own, whose clock can be set forward.
 
-Each line of its standard input says by how many seconds; it answers with how many sealing keys it holds then.
+Each line of its standard input says by how many seconds; it answers with how many sealing keys it holds then,
+once no exchange runs.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ async def main(config_file: Path) -> None:
         print(address, flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             ahead += float(line)
+            while bridge.admission.running:  # noqa: ASYNC110 (nobody is told)
+                await asyncio.sleep(0.01)
             bridge._keys.advance()  # what the process does by itself every few seconds
             print(bridge._keys.live, flush=True)
 

@@ -10,19 +10,30 @@ from typing import Any
 
 import pytest
 
-from blindrelay.provider_bridge import AuditLog, Bridge, BridgeConfig, Provider, presets
+from blindrelay.provider_bridge import AuditLog, Bridge, BridgeConfig, Provider, presets, request_body, tunnel
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.credentials import Credential, Secret
 from blindrelay.provider_bridge.policy.urls import parse_origin
+from blindrelay.provider_bridge.upstream import pool, provider_tunnel, route
 from blindrelay.serving import Address
 from blindrelay.trust import IdentityKey
 
-from .scripted_provider import ScriptedProvider
+from .scripted_provider import PATIENCE, ScriptedProvider
 from .sealed_caller import SealedCaller, calling
 from .websocket_provider import WebSocketProvider
 
 Serve = Callable[..., AbstractAsyncContextManager[SealedCaller]]
 """Starts a bridge: (*, log, clock, and fields of BridgeConfig) -> a caller of it."""
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bridge waits longer for its peers: on a busy machine, the test that plays them may pause."""
+    monkeypatch.setattr(request_body, "LINGER_SECONDS", PATIENCE)
+    monkeypatch.setattr(tunnel, "LINGER_SECONDS", PATIENCE)
+    monkeypatch.setattr(provider_tunnel, "FAREWELL_SECONDS", PATIENCE)
+    monkeypatch.setattr(route, "CONNECT_SECONDS", PATIENCE)
+    monkeypatch.setattr(pool, "WAIT_SECONDS", PATIENCE)
 
 
 @pytest.fixture
@@ -55,7 +66,7 @@ def config(provider: ScriptedProvider, tmp_path: Path) -> BridgeConfig:
         listen=Address("127.0.0.1", 0),
         identity_key=tmp_path / "identity.key",
         epoch=3_600,
-        drain=5,
+        drain=60,
         max_request=33_554_432,
         max_buffered=67_108_864,
         max_exchanges=100,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+
+import pytest
 
 from blindrelay.provider_bridge import DelegatedIdentity, Event
 from blindrelay.provider_bridge.clock import Clock
@@ -39,6 +42,13 @@ class FakeTime:
     def advance(self, seconds: float) -> None:
         self.wall += seconds
         self.monotonic += seconds
+
+
+def skip(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets the event loop's clock forward: whatever waits for that time goes on at once."""
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + seconds)
 
 
 class DelegatedReplica:

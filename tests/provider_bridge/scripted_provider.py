@@ -7,8 +7,12 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 import trustme
+
+PATIENCE: Final = 60.0
+"""Seconds after which a test gives up."""
 
 EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -126,9 +130,14 @@ class ScriptedProvider:
                 writer.transport.abort()  # closing TLS would wait for the other side
             await asyncio.sleep(0)  # the transports close in the next turn of the loop
 
+    async def asked(self, times: int = 1) -> None:
+        """Waits until so many requests have come."""
+        while len(self.received) < times:  # noqa: ASYNC110 (there is no event)
+            await asyncio.sleep(0.01)
+
     async def idle(self) -> None:
         """Waits until the bridge has closed every connection."""
-        await asyncio.wait_for(asyncio.gather(*self._running, return_exceptions=True), 40)
+        await asyncio.wait_for(asyncio.gather(*self._running, return_exceptions=True), PATIENCE)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

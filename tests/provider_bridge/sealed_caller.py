@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -169,6 +170,11 @@ class SealedCaller:
 
     async def complete(self, request: SealedRequest) -> Response:
         return await collect(await self.send(request), request)
+
+    async def written(self) -> None:
+        """Waits until the bridge's last write has returned: one that is ended leaves no room for an error."""
+        while any(each._writing for each in self.served._runtime.running):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
     async def exchange(self, head: RequestHead | None = None, body: bytes = b"{}") -> Response:
         return await self.complete(await self.seal(head, body))

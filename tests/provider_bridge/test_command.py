@@ -26,7 +26,7 @@ from blindrelay.trust import format_identity, parse_identity
 from tests.connect_proxy import connect_proxy
 
 from .replica import DELEGATED, HELD, DelegatedReplica, configure
-from .scripted_provider import EVENT_STREAM, LAST_CHUNK, ScriptedProvider, chunk, stepwise
+from .scripted_provider import EVENT_STREAM, LAST_CHUNK, PATIENCE, ScriptedProvider, chunk, stepwise
 from .sealed_caller import SealedCaller, parts
 from .test_log_and_metrics import NAMES
 
@@ -90,6 +90,8 @@ async def test_listening_provider_is_reached_and_sent_nothing(doctor: Doctor) ->
     load_or_make_identity(doctor.folder / "identity.key")
     async with ScriptedProvider().serving() as provider:
         found = await asyncio.to_thread(doctor.examine, f"http://localhost:{provider.port}")
+        while not provider.connections:  # noqa: ASYNC110 (there is no event)
+            await asyncio.sleep(0.01)
         await provider.idle()
     assert provider.received == []
     assert list(found) == ["configuration", "identity", "listen", "provider"]
@@ -145,7 +147,7 @@ class Process:
     async def stop(self, number: int = signal.SIGTERM) -> str:
         """All that went to stderr. The exit code has to be 0."""
         self.process.send_signal(number)
-        _, errors = await asyncio.wait_for(self.process.communicate(), 20)
+        _, errors = await asyncio.wait_for(self.process.communicate(), PATIENCE)
         assert self.process.returncode == 0
         return errors.decode()
 
@@ -156,7 +158,7 @@ async def running(config: Path, *options: str) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE)
     assert process.stdout is not None
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
         yield Process(process, line.decode())
     finally:
         if process.returncode is None:

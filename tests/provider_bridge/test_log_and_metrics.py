@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
 
-from blindrelay.provider_bridge import AuditLog, Event, HeldIdentity, Outcome, ProviderError
+import pytest
+
+from blindrelay.provider_bridge import AuditLog, Event, HeldIdentity, Outcome, ProviderError, request_body
 from blindrelay.provider_bridge.aggregate.attempts import Attempts
 from blindrelay.provider_bridge.aggregate.health import Member
 from blindrelay.provider_bridge.billing.outbox import Outbox
@@ -21,7 +24,7 @@ from blindrelay.v1.receipts_pb2 import SignedReceipt
 
 from .conftest import Serve
 from .replica import DAY, START, DelegatedReplica, FakeTime, W
-from .scripted_provider import EVENT_STREAM, ScriptedProvider, raw, response
+from .scripted_provider import EVENT_STREAM, PATIENCE, ScriptedProvider, raw, response
 from .sealed_caller import outer_status, request_head
 
 NAMES = [
@@ -149,7 +152,10 @@ def test_what_a_caller_can_provoke_is_logged_once_a_minute() -> None:
     assert json.loads(lines[-1])["outcomes"] == {"provider_cut": 10, "refused": 10}
 
 
-async def test_exchanges_leave_counts_and_nothing_else(serve: Serve, provider: ScriptedProvider) -> None:
+async def test_exchanges_leave_counts_and_nothing_else(
+    serve: Serve, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_body, "CANCELLATION_SECONDS", PATIENCE)
     lines: list[str] = []
     log = AuditLog(lines.append)
     async with serve(log=log) as caller:
@@ -165,6 +171,8 @@ async def test_exchanges_leave_counts_and_nothing_else(serve: Serve, provider: S
         await sending.initial_metadata()  # it is claimed
         for call in (responding, sending):
             call.cancel()
+        while caller.served.admission.running:  # noqa: ASYNC110 (nobody is told)
+            await asyncio.sleep(0.01)
         await provider.idle()
     assert log.totals == {"completed": 1, "not_allowed": 1, "refused": 1, "cancelled": 2}
     assert {json.loads(line)["event"] for line in lines} <= EVENTS

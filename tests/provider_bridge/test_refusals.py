@@ -78,7 +78,7 @@ CHANGED: dict[str, Change] = {
 SEALED: dict[str, Callable[[int], dict[str, Any]]] = {
     "another identity": lambda _: {"identity": IdentityKey.generate().public_key},
     "too old": lambda now: {"issued_at": now // 10 * 10 - 320},
-    "too new": lambda now: {"issued_at": now // 10 * 10 + 320},
+    "too new": lambda now: {"issued_at": now // 10 * 10 + 900},
     "replay": lambda _: {},
 }
 

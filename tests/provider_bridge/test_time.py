@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -15,12 +15,12 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from blindrelay.provider_bridge import request_body
 from blindrelay.provider_bridge.request_body import Pace
 from blindrelay.serving import issue_token
-from blindrelay.v1 import limits
-from blindrelay.v1.inner_pb2 import ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED, DeadlineClass
+from blindrelay.v1.inner_pb2 import ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED
 from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 from .conftest import Serve
+from .replica import skip
 from .scripted_provider import (
     EVENT_STREAM,
     LAST_CHUNK,
@@ -32,7 +32,7 @@ from .scripted_provider import (
     raw,
     stepwise,
 )
-from .sealed_caller import SealedCaller, SealedRequest, collect, health, parts
+from .sealed_caller import Response, SealedCaller, SealedRequest, collect, health, parts
 
 
 async def test_request_that_stops_or_trickles_is_ended(
@@ -68,23 +68,35 @@ async def test_exchange_that_arrives_after_its_deadline_is_not_started(
     assert provider.connections == 0
 
 
-async def due_in(
-    seconds: float, bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch, **request_fields: Any
-) -> SealedRequest:
-    """A request whose time is up so many seconds from now, whatever its deadline class."""
-    issued_at = int(time.time()) // 10 * 10
-    request = await bridge.seal(issued_at=issued_at, **request_fields)
-    classes = (time.time() - issued_at + seconds,) * len(DeadlineClass.keys())
-    monkeypatch.setattr(limits, "DEADLINE_SECONDS", classes)
-    return request
+async def late(
+    caller: SealedCaller,
+    request: SealedRequest,
+    begun: Awaitable[None] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Response:
+    """What a client has when the time of its request is up: after `begun`, or once the response has begun."""
+    call, response = await caller.send(request), Response()
+    received = parts(call, request)
+    if begun is None:
+        response.take(await anext(received))
+        await caller.written()
+    else:
+        await begun
+    skip(60, monkeypatch)
+    async for part in received:
+        response.take(part)
+    return response
 
 
 async def test_deadline_ends_the_call_to_the_provider(
     bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for sent, execution in ((b"", "UNKNOWN"), (EVENT_STREAM + b"3\r\nabc\r\n", "STARTED")):
+    for sent, begun, execution in (
+        (b"", provider.asked(), "UNKNOWN"),
+        (EVENT_STREAM + b"3\r\nabc\r\n", None, "STARTED"),
+    ):
         provider.script = raw(sent)
-        got = await bridge.complete(await due_in(1, bridge, monkeypatch))
+        got = await late(bridge, await bridge.seal(), begun, monkeypatch)
         assert got.failure == ("DEADLINE", execution)
         await provider.idle()
 
@@ -93,10 +105,13 @@ async def test_deadline_ends_an_exchange_whose_client_takes_nothing(
     bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider.script = flood
-    request = await due_in(1, bridge, monkeypatch)
+    request = await bridge.seal()
     call = await bridge.send(request)
-    while not provider.received:  # noqa: ASYNC110 (there is no event)
+    await provider.asked()
+    (exchange,) = bridge.served._runtime.running
+    while not exchange._writing:  # noqa: ASYNC110 (there is no event)
         await asyncio.sleep(0.01)
+    skip(60, monkeypatch)
     await provider.idle()
     with pytest.raises(grpc.aio.AioRpcError) as cut:
         await collect(call, request)
@@ -110,8 +125,7 @@ async def test_cancelled_exchange_closes_the_providers_connection(
     """Before the head, and while the client takes nothing."""
     provider.script = script
     call = await bridge.send(await bridge.seal())
-    while not provider.received:  # noqa: ASYNC110 (there is no event)
-        await asyncio.sleep(0.01)
+    await provider.asked()
     if script is flood:
         await call.read()
     call.cancel()
@@ -168,6 +182,7 @@ async def test_exchange_that_outlasts_draining_gets_a_sealed_error(
         request = await caller.seal()
         response = parts(await caller.send(request), request)
         await anext(response)
+        await caller.written()
         await caller.served.begin_to_drain()
         assert (await anext(response)).error.code == ERROR_CODE_DRAINING
 

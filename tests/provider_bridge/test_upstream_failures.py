@@ -58,11 +58,12 @@ async def test_unknown_name_and_closed_port() -> None:
 
 
 async def test_provider_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(route, "CONNECT_SECONDS", 0.2)
     monkeypatch.setattr(http, "WRITE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        await check_unreachable(at_port(port, "https"), Failure.TIMED_OUT)
+        with monkeypatch.context() as hurried:
+            hurried.setattr(route, "CONNECT_SECONDS", 0.2)
+            await check_unreachable(at_port(port, "https"), Failure.TIMED_OUT)
         *found, _ = await failure_of(at_port(port), bytes(16_000_000))
     assert found == [Failure.STALLED, "ERROR_CODE_PROVIDER_FAILED", "EXECUTION_UNKNOWN"]
 

@@ -34,7 +34,12 @@ class WebSocketProvider:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[WebSocketProvider]:
-        options: Any = {"process_request": self._refusal, "max_size": None}
+        options: Any = {
+            "process_request": self._refusal,
+            "max_size": None,
+            "open_timeout": 60,
+            "ping_interval": None,
+        }
         options["select_subprotocol"] = lambda _, offered: "realtime" if "realtime" in offered else None
         async with serve(self._serve, "127.0.0.1", 0, **options) as server:
             port = next(iter(server.sockets)).getsockname()[1]

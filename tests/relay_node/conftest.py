@@ -18,7 +18,7 @@ import pytest
 from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig, contact, lease_gate, replica
 from blindrelay.relay_node import ledger as relay_ledger
 from blindrelay.relay_node.envoy.process import ControlProcess
-from blindrelay.serving import Address, ChannelTls, issue_token
+from blindrelay.serving import Address, ChannelTls, health, issue_token
 from tests.certificates import Certificates
 from tests.relay_node.behind_envoy import control_process, in_front
 from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, until
@@ -94,6 +94,7 @@ def patient_relays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_ledger, "CALL_SECONDS", PATIENCE)
     monkeypatch.setattr(lease_gate, "KEYS_SECONDS", PATIENCE)
     monkeypatch.setattr(contact, "SILENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(health, "REQUEST_SECONDS", PATIENCE)
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ class FakeLedger:
         self.port = 0
         self._port = KeptPort()
         self._streams: dict[bytes, Any] = {}
+        self._writing = asyncio.Lock()
 
     def add(self, token: str, **options: Any) -> FakeAccount:
         """An account for this token."""
@@ -137,6 +138,11 @@ class FakeLedger:
     async def tell(self, **news: Any) -> None:
         """Sends a message on every stream."""
         for context in list(self._streams.values()):
+            await self._write(context, **news)
+
+    async def _write(self, context: Any, **news: Any) -> None:
+        """One message at a time: gRPC fails a write during another one of its call."""
+        async with self._writing:
             await context.write(ReportResponse(**{"sent_at": _now(), **news}))
 
     async def free(self, account: FakeAccount, exchanges: int) -> None:
@@ -177,14 +183,12 @@ class FakeLedger:
         node = (await anext(requests)).hello.node
         self._streams[node] = context
         self.hellos += 1
-        await context.write(
-            ReportResponse(
-                acknowledged=self._taken(node),
-                allowances=[self._allowance(account, node) for account in self.accounts.values()],
-                lease_keys=self.keys,
-                revoked_leases=self.revoked,
-                sent_at=_now(),
-            )
+        await self._write(
+            context,
+            acknowledged=self._taken(node),
+            allowances=[self._allowance(account, node) for account in self.accounts.values()],
+            lease_keys=self.keys,
+            revoked_leases=self.revoked,
         )
         async for request in requests:
             changed = [
@@ -194,9 +198,7 @@ class FakeLedger:
             ]
             if self.acknowledges:
                 allowances = [self._allowance(account, node) for account in changed]
-                await context.write(
-                    ReportResponse(acknowledged=self._taken(node), allowances=allowances, sent_at=_now())
-                )
+                await self._write(context, acknowledged=self._taken(node), allowances=allowances)
 
     def _take(self, node: bytes, number: int, line: ReportLine) -> FakeAccount | None:
         if (node, number) in self.lines:

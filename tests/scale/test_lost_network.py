@@ -81,7 +81,6 @@ CASES = {
 }
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", CASES)
 def test_loss_of_the_network_loses_nothing_from_the_books(bed: ScaledTestbed, name: str) -> None:
     case = CASES[name]

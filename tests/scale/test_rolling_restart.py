@@ -59,7 +59,6 @@ class Streams:
                 self._changed.wait(1)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", ["database", "bridge-1", "ledger-1", "control-1", "envoy-1"])
 def test_restart_cuts_no_stream_and_loses_none_from_the_books(bed: ScaledTestbed, part: str) -> None:
     streams = Streams(bed)
@@ -90,7 +89,6 @@ def ask_for_ever(caller: Caller) -> None:
         caller.ask()
 
 
-@pytest.mark.timeout(300)
 def test_database_that_is_lost_for_long_is_an_error_that_says_so(bed: ScaledTestbed) -> None:
     with Caller(bed.relays) as caller:
         for _ in bed.nodes:

@@ -22,7 +22,6 @@ WAYS = {
 WORDS = "one two three four"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_a_later_version_adds_changes_nothing(bed: ScaledTestbed, way: str) -> None:
     """Every message has a field that this version does not know, and every call a header."""

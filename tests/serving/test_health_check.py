@@ -20,6 +20,7 @@ from blindrelay.serving import (
     ConfigError,
     ServerTls,
     add_health_check,
+    health,
     health_check,
     listen,
     server_options,
@@ -33,8 +34,9 @@ LOOPBACK = Address("127.0.0.1", 0)
 
 @pytest.fixture(autouse=True)
 def patient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine an answer takes long."""
+    """On a busy machine, question and answer take long."""
     monkeypatch.setattr(health_check, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(health, "REQUEST_SECONDS", PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,10 @@ class Listening:
 
 @asynccontextmanager
 async def served(tls: ServerTls | None = None, *, serving: bool = True) -> AsyncIterator[Address]:
-    health, server = Health(), grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
-    server.add_generic_rpc_handlers((health.handler(),))
+    service, server = Health(), grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
+    server.add_generic_rpc_handlers((service.handler(),))
     address = listen(server, LOOPBACK, tls)
-    await health.set(serving)
+    await service.set(serving)
     await server.start()
     try:
         yield address

@@ -125,7 +125,6 @@ def test_after_the_loss_of_a_relay_a_client_is_told_when_to_come_back(bed: Testb
     assert _eventually(connection) == 200
 
 
-@pytest.mark.timeout(300)
 async def test_a_thousand_exchanges_at_the_last_unit(bed: Testbed) -> None:
     """They begin at the same time, from several clients. The balance stays within its documented bound."""
     connection = account(bed, "last-unit", units=1)

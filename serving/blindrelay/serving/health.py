@@ -29,8 +29,8 @@ MAX_WATCHES: Final = 32
 Callers at one network address may have at most half of both. So a load balancer at another address is served.
 """
 
-REQUEST_SECONDS: Final = 1.0
-"""Seconds for the request of a few bytes to arrive."""
+REQUEST_SECONDS: Final = 5.0
+"""Seconds for the request of a few bytes to arrive, and for a busy process to read it."""
 
 RESPONSE_SECONDS: Final = 5.0
 """Seconds for the peer to read the response of a few bytes."""

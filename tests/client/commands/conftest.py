@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import select
@@ -95,14 +96,15 @@ class Terminal:
         self._descriptor = descriptor
         self.shown = ""
         self._seen = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def wait_for(self, text: str) -> None:
         """Reads until the text is shown, after the text of the last wait."""
         deadline = time.monotonic() + PATIENCE
         while (found := self.shown.find(text, self._seen)) < 0:
             ready, _, _ = select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"{text!r} was not shown, but {self.shown!r}"
-            self.shown += self._read()
+            more = bool(ready) and self._read()
+            assert more, f"{text!r} was not shown, but {self.shown!r}"
         self._seen = found + len(text)
 
     @property
@@ -125,15 +127,18 @@ class Terminal:
 
     def end(self) -> int:
         """Reads to the end; returns the exit code."""
-        while piece := self._read():
-            self.shown += piece
+        while self._read():
+            pass
         return self.process.wait(PATIENCE)
 
-    def _read(self) -> str:
+    def _read(self) -> bool:
+        """Reads what is shown next. Returns False at the end."""
         try:
-            return os.read(self._descriptor, 65_536).decode()
+            piece = os.read(self._descriptor, 65_536)
         except OSError:  # Linux says so when the other side is closed
-            return ""
+            piece = b""
+        self.shown += self._decoder.decode(piece)  # a character may come in two pieces
+        return bool(piece)
 
 
 @contextmanager

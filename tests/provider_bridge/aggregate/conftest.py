@@ -68,12 +68,13 @@ def by_secret(**scripts: Script) -> Script:
 
 @dataclass
 class House:
-    """Providers by name, and the bridge in front of them."""
+    """Providers by name, and the bridge in front of them. Rests end when `now` is set forward."""
 
     serve: Serve
     stack: AsyncExitStack
     scripted: dict[str, ScriptedProvider] = field(default_factory=dict)
     providers: list[Provider] = field(default_factory=list)
+    now: float = 1_000.0
     caller: SealedCaller = field(init=False)
 
     async def provider(
@@ -102,6 +103,7 @@ class House:
         self.caller = await self.stack.enter_async_context(
             self.serve(providers=tuple(self.providers), aggregate=aggregate, **fields)
         )
+        self.router.attempts.health._now = lambda: self.now
         return self.caller
 
     async def ask(

@@ -20,6 +20,8 @@ EXCHANGES: Final = 400
 AT_ONCE: Final = 16
 QUICK: Final = 0.02
 SLOW: Final = 3.0
+BETWEEN: Final = 0.02
+"""Seconds of the rests' clock for each exchange: a slow machine has no more trials than a quick one."""
 
 
 def answering(seconds: float, served: Counter[bytes]) -> Script:
@@ -52,6 +54,7 @@ async def loaded(house: House, served: Counter[bytes], *, sick: bool) -> list[fl
             answer = await house.ask(body=body)
             assert (answer.status, answer.body) == (200, b'{"answered":1}'), answer
             taken.append(time.perf_counter() - began)
+            house.now += BETWEEN
 
     await asyncio.gather(*(client() for _ in range(AT_ONCE)))
     return taken

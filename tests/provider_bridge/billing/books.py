@@ -29,6 +29,7 @@ from blindrelay.v1.inner_pb2 import ExchangeError, ResponseTail
 from blindrelay.v1.receipts_pb2 import Basis, Measure, PriceTable, Receipt, ReportedBy, Statement, Watermark
 from blindrelay.v1.settlement_pb2 import SettleRequest, SettleResponse
 
+from ..scripted_provider import PATIENCE
 from ..sealed_caller import Response, SealedCaller, SealedRequest, collect
 
 PRICES = """
@@ -176,7 +177,7 @@ class Settling:
     async def until(self, item: str) -> Books:
         """Reads until an item of that kind has come."""
         while True:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 message = await self.call.read()
             assert message is not grpc.aio.EOF, await self.call.details()
             if self.books.take(SettleResponse.FromString(message), self.identity, self.now) == item:
@@ -191,7 +192,7 @@ class Settling:
         """Acknowledges, and returns when the bridge has noted it: the stream is over."""
         await self.call.write(SettleRequest(sequence=sequence).SerializeToString())
         await self.call.done_writing()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             assert await self.call.code() is grpc.StatusCode.OK
 
 

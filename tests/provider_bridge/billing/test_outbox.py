@@ -72,7 +72,9 @@ def test_peers_keep_their_names_in_a_later_process(outbox: Outbox, tmp_path: Pat
     assert later.blind == blind
     assert len(blind) == 32
     later.close()
-    assert Outbox(tmp_path / "another.db").blind != blind
+    another = Outbox(tmp_path / "another.db")
+    assert another.blind != blind
+    another.close()
 
 
 def test_keys_of_a_replica_are_kept_newest_last(outbox: Outbox) -> None:

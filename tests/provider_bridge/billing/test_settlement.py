@@ -15,6 +15,7 @@ from blindrelay.serving import ConfigError
 from blindrelay.trust import IdentityKey
 
 from ..conftest import Serve
+from ..replica import FakeTime
 from ..scripted_provider import ScriptedProvider, response
 from .books import BilledCaller, billing_at, settling
 from .samples import ANSWER, CHAT, EXACT
@@ -85,7 +86,8 @@ async def test_full_disk_costs_the_receipt_and_not_the_response(
 ) -> None:
     provider.script = response(ANSWER)
     noted: list[str] = []
-    async with serve(billing=billing_at(tmp_path), log=AuditLog(noted.append)) as caller:
+    clock = FakeTime(time.time()).clock  # so that the outbox rests throughout
+    async with serve(billing=billing_at(tmp_path), log=AuditLog(noted.append), clock=clock) as caller:
         await caller.directory()
         outbox = caller.served._billing.outbox
         outbox._db.execute("PRAGMA query_only = ON")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection
 
+from blindrelay.provider_bridge.policy import shaping
+from blindrelay.sealing import BALANCED
 from blindrelay.v1.inner_pb2 import SHAPING_PROFILE_BALANCED, Shaping
 from blindrelay.v1.receipts_pb2 import BASIS_ESTIMATED, BASIS_METERED, ROUNDING_EXACT
 
@@ -177,8 +180,10 @@ async def test_tunnel_without_a_price_is_refused(
 
 @pytest.mark.parametrize("streams", [True, False])
 async def test_shaped_response_has_its_bill(
-    billed: BilledCaller, provider: ScriptedProvider, streams: bool
+    billed: BilledCaller, provider: ScriptedProvider, streams: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fast = replace(BALANCED, tick=5, grid=5)
+    monkeypatch.setitem(shaping._SHAPES, SHAPING_PROFILE_BALANCED, fast)
     events = raw(EVENT_STREAM + chunk(b"".join(WORDS) + LAST + DONE) + LAST_CHUNK)
     provider.script = events if streams else response(ANSWER)
     head = request_head(rounding=ROUNDING_EXACT, shaping=Shaping(profile=SHAPING_PROFILE_BALANCED))

@@ -13,9 +13,18 @@ import pytest
 from blindrelay.v1.receipts_pb2 import BASIS_ESTIMATED, ROUNDING_EXACT
 
 from ..conftest import Serve
-from ..scripted_provider import EVENT_STREAM, LAST_CHUNK, ScriptedProvider, chunk, raw, response, stepwise
+from ..scripted_provider import (
+    EVENT_STREAM,
+    LAST_CHUNK,
+    PATIENCE,
+    ScriptedProvider,
+    chunk,
+    raw,
+    response,
+    stepwise,
+)
 from ..sealed_caller import parts, request_head
-from ..test_time import due_in
+from ..test_time import late
 from .books import PRICES, BilledCaller, billing_at, settling, table_of
 from .samples import CHAT, EXACT, STREAMED, WORDS, event
 
@@ -119,8 +128,9 @@ async def test_deadline_costs_what_had_come(
     counts: dict[str, int],
 ) -> None:
     provider.script = raw(sent)
-    request = await due_in(3, billed.caller, monkeypatch, head=EXACT, body=STREAMED)
-    bill = await billed.check(await billed.caller.complete(request), request)
+    request = await billed.caller.seal(EXACT, STREAMED)
+    begun = None if sent else provider.asked()
+    bill = await billed.check(await late(billed.caller, request, begun, monkeypatch), request)
     assert billed.last.failure == ("DEADLINE", "STARTED" if sent else "UNKNOWN")
     assert (bill.basis, bill.counts) == (basis, counts)
 
@@ -140,7 +150,7 @@ async def receipt_after_leaving(billed: BilledCaller, body: bytes, after: asynci
         await keeper.until("watermark")
         call = await billed.caller.send(request)
         if after is not None:
-            await asyncio.wait_for(after.wait(), 30)
+            await asyncio.wait_for(after.wait(), PATIENCE)
         else:
             got = b""
             async for part in parts(call, request):

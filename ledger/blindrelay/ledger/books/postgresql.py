@@ -30,6 +30,8 @@ from blindrelay.ledger.books.set_statement import Rows, SetStatement
 from blindrelay.ledger.books.store import Row, Statements, Value
 
 if TYPE_CHECKING:
+    from psycopg import Cursor, Pipeline
+
     from blindrelay.ledger.books.postgresql_link import Connection
 
 PREFIXES: Final = ("postgresql://", "postgres://")
@@ -38,8 +40,15 @@ PREFIXES: Final = ("postgresql://", "postgres://")
 OLDEST: Final = 150_000
 """PostgreSQL 15."""
 
-_TAKE_LOCK: Final = f"SELECT pg_advisory_lock({LOCK}), set_config('synchronous_commit', 'off', true)"
-"""The setting is the transaction's. The lock stays until it is given up, or the connection ends."""
+HANGING_SECONDS: Final = 5.0
+"""A ledger that hangs within a transaction keeps all others waiting, and after ten seconds their relays start
+nothing. So the server ends its connection before."""
+
+_TAKE_LOCK: Final = (
+    f"SELECT pg_advisory_lock({LOCK}), set_config('synchronous_commit', 'off', true), "
+    f"set_config('idle_in_transaction_session_timeout', '{int(HANGING_SECONDS * 1000)}', true)"
+)
+"""The settings are the transaction's. The lock stays until it is given up, or the connection ends."""
 
 _UNLOCK_AND_FLUSH: Final = f"{UNLOCK}, pg_logical_emit_message(true, 'blindrelay', '')"
 """A transaction of its own. It writes a word to the log, and waits as synchronous_commit says."""
@@ -55,10 +64,14 @@ _TYPES: Final = (
 
 
 class PostgresqlStatements:
-    """Statements on a PostgreSQL connection."""
+    """Statements on a PostgreSQL connection, which are sent together in a pipeline if there is one.
 
-    def __init__(self, connection: Connection) -> None:
+    To fetch a result ends the batch. The server counts idle time between two batches only.
+    """
+
+    def __init__(self, connection: Connection, pipeline: Pipeline | None = None) -> None:
         self._connection = connection
+        self._pipeline = pipeline
 
     def run(self, statement: str, **values: Value) -> None:
         self._connection.execute(_translated(statement), values)
@@ -73,7 +86,7 @@ class PostgresqlStatements:
         return rows[0] if rows else None
 
     def all(self, statement: str, **values: Value) -> list[Any]:
-        return self._connection.execute(_translated(statement), values).fetchall()
+        return self._fetched(self._connection.execute(_translated(statement), values))
 
     def run_each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> None:
         with self._connection.cursor() as cursor:
@@ -85,7 +98,12 @@ class PostgresqlStatements:
         columns = zip(statement.types.items(), zip(*rows, strict=True), strict=True)
         given = {f"given_{name}": Column(kind, of_all) for (name, kind), of_all in columns}
         cursor = self._connection.execute(_with_given(statement), {**values, **given})
-        return cursor.fetchall() if statement.returns_rows else []
+        return self._fetched(cursor) if statement.returns_rows else []
+
+    def _fetched(self, cursor: Cursor[Any]) -> list[Any]:
+        if self._pipeline is not None:
+            self._pipeline.sync()
+        return cursor.fetchall()
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         with self._connection.cursor("stream") as cursor:
@@ -162,10 +180,10 @@ class PostgresqlStore:
     @contextmanager
     def writing(self) -> Iterator[Statements]:
         """One transaction: all of it is in the database afterwards, or nothing if the block raises."""
-        with self._connected(self._writer) as connection, connection.pipeline():
+        with self._connected(self._writer) as connection, connection.pipeline() as pipeline:
             connection.execute(b"BEGIN")
             connection.execute(_TAKE_LOCK)
-            yield PostgresqlStatements(connection)
+            yield PostgresqlStatements(connection, pipeline)
             connection.execute(b"COMMIT")
             connection.execute(_UNLOCK_AND_FLUSH)
 

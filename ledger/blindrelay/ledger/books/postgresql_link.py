@@ -25,7 +25,7 @@ UNLOCK: Final = f"SELECT pg_advisory_unlock({LOCK})"
 _OPTIONS: Final = " ".join(
     (
         f"-c lock_timeout={int(BUSY_SECONDS * 1000)}",
-        # A ledger that hangs within a transaction would keep all others waiting.
+        # A reader that hangs would keep the server from tidying up. For writers it is less.
         "-c idle_in_transaction_session_timeout=60000",
         # A receipt is acknowledged after the commit, so the commit has to survive a power failure.
         "-c synchronous_commit=on",
