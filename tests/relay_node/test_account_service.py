@@ -10,7 +10,7 @@ import pytest
 
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import Billed, StartRelay, both
-from tests.relay_node.fake_bridge import FakeBridge
+from tests.relay_node.fake_bridge import PATIENCE, FakeBridge
 from tests.relay_node.raw_client import Client, refusal
 
 
@@ -50,5 +50,5 @@ async def test_relay_without_a_ledger_serves_no_accounts(bridge: FakeBridge, sta
 async def about_account(client: Client, method: str, request: bytes) -> list[bytes]:
     """The messages of the response."""
     ask: Any = client.channel.unary_stream(f"/blindrelay.v1.AccountService/{method}")
-    call = ask(request, metadata=[("authorization", f"Bearer {client.token}")], timeout=30)
+    call = ask(request, metadata=[("authorization", f"Bearer {client.token}")], timeout=PATIENCE)
     return [message async for message in call]
