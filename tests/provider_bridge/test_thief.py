@@ -162,6 +162,7 @@ def still_there(exchanges: list[Recorded], stolen: Stolen, memory: list[bytes]) 
     return {name for name, secret in secrets if any(secret in region for region in memory)}
 
 
+@pytest.mark.timeout(300)  # it searches hundreds of megabytes
 async def test_memory_opens_what_was_recorded_until_the_grace_is_over(
     tmp_path: Path, provider: ScriptedProvider
 ) -> None:

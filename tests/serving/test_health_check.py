@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -24,7 +25,7 @@ from blindrelay.serving import (
     listen,
     server_options,
 )
-from blindrelay.serving.health import Health
+from blindrelay.serving.health import MAX_CHECKS, Health
 from blindrelay.serving.health_check import health_of
 from tests.serving.echo_server import PATIENCE
 
@@ -121,3 +122,24 @@ async def test_exit_code_tells(serving: bool, code: int, capsys: pytest.CaptureF
         given = parser.parse_args(["health", "--config", "any.toml"])
         assert await asyncio.to_thread(given.run, given) == code
         assert capsys.readouterr().out == f"{address}: {'SERVING' if serving else 'NOT_SERVING'}\n"
+
+
+async def test_checks_whose_request_does_not_come_leave_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address has at most half of all."""
+    monkeypatch.setattr("blindrelay.serving.health.REQUEST_SECONDS", 600.0)
+    async with served() as address, grpc.aio.insecure_channel(str(address)) as channel:
+        check: Any = channel.stream_stream("/grpc.health.v1.Health/Check")
+        calls = [check() for _ in range(MAX_CHECKS // 2 + 1)]
+        codes = [asyncio.create_task(call.code()) for call in calls]
+        ended, _ = await asyncio.wait(codes, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        assert [code.result() for code in ended] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(codes)
+
+
+async def test_check_whose_request_does_not_come_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blindrelay.serving.health.REQUEST_SECONDS", 0.05)
+    async with served() as address, grpc.aio.insecure_channel(str(address)) as channel:
+        check: Any = channel.stream_stream("/grpc.health.v1.Health/Check")
+        assert await check().code() is grpc.StatusCode.DEADLINE_EXCEEDED

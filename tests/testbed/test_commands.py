@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "blindrelay.testbed"]
 
 def _run(command: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | environment
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=env)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * PATIENCE, env=env)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ COMMAND = [sys.executable, "-m", "blindrelay.testbed", "trace", "--texts"]
 
 def traced(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, str(file), *options], capture_output=True, text=True, check=False, timeout=100
+        [*COMMAND, str(file), *options], capture_output=True, text=True, check=False, timeout=3 * PATIENCE
     )
 
 

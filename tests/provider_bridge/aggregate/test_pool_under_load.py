@@ -60,6 +60,7 @@ async def loaded(house: House, served: Counter[bytes], *, sick: bool) -> list[fl
     return taken
 
 
+@pytest.mark.timeout(300)  # 400 exchanges
 @pytest.mark.parametrize("sick", [True, False], ids=["sick", "healthy"])
 async def test_nobody_sees_a_failure_and_nobody_is_asked_twice(
     house: House, sick: bool, record_property: object

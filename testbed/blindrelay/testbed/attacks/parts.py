@@ -103,5 +103,7 @@ def _identity(bed: Testbed) -> IdentityKey:
 
 
 def _client() -> httpx.AsyncClient:
-    # The provider is on loopback, without TLS: root certificates would be read for nothing.
-    return httpx.AsyncClient(trust_env=False, timeout=60, verify=False)
+    # The provider is on loopback, without TLS: root certificates would be read for nothing. No connection is
+    # kept: a request on one that the provider is about to close would fail.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(trust_env=False, timeout=60, verify=False, limits=limits)
