@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -91,7 +92,8 @@ class Node:
         before = self.messages
         self._call = report(metadata=self._metadata)
         self._reading = asyncio.create_task(self._read(self._call))
-        await self._call.write(ReportRequest(hello=ReportHello(node=self.name)))
+        with suppress(grpc.aio.AioRpcError):  # the ledger may have refused the stream already
+            await self._call.write(ReportRequest(hello=ReportHello(node=self.name)))
         await self.until(lambda: self.messages > before or self.ended)
 
     async def disconnect(self) -> None:
