@@ -19,7 +19,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +30,7 @@ from blindrelay.ledger.books.set_statement import Rows, SetStatement
 from blindrelay.ledger.books.store import Row, Statements, Value
 
 if TYPE_CHECKING:
-    from psycopg import Cursor, Pipeline
+    from psycopg import Cursor
 
     from blindrelay.ledger.books.postgresql_link import Connection
 
@@ -64,14 +64,15 @@ _TYPES: Final = (
 
 
 class PostgresqlStatements:
-    """Statements on a PostgreSQL connection, which are sent together in a pipeline if there is one.
+    """Statements on a PostgreSQL connection.
 
-    To fetch a result ends the batch. The server counts idle time between two batches only.
+    With a pipeline in `batch`, those up to a result that is fetched are sent together. To fetch it ends the
+    pipeline and begins the next: the server counts idle time between two of them only.
     """
 
-    def __init__(self, connection: Connection, pipeline: Pipeline | None = None) -> None:
+    def __init__(self, connection: Connection, batch: ExitStack | None = None) -> None:
         self._connection = connection
-        self._pipeline = pipeline
+        self._batch = batch
 
     def run(self, statement: str, **values: Value) -> None:
         self._connection.execute(_translated(statement), values)
@@ -101,8 +102,9 @@ class PostgresqlStatements:
         return self._fetched(cursor) if statement.returns_rows else []
 
     def _fetched(self, cursor: Cursor[Any]) -> list[Any]:
-        if self._pipeline is not None:
-            self._pipeline.sync()
+        if self._batch is not None:
+            self._batch.close()
+            self._batch.enter_context(self._connection.pipeline())
         return cursor.fetchall()
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
@@ -180,10 +182,11 @@ class PostgresqlStore:
     @contextmanager
     def writing(self) -> Iterator[Statements]:
         """One transaction: all of it is in the database afterwards, or nothing if the block raises."""
-        with self._connected(self._writer) as connection, connection.pipeline() as pipeline:
+        with self._connected(self._writer) as connection, ExitStack() as batch:
+            batch.enter_context(connection.pipeline())
             connection.execute(b"BEGIN")
             connection.execute(_TAKE_LOCK)
-            yield PostgresqlStatements(connection, pipeline)
+            yield PostgresqlStatements(connection, batch)
             connection.execute(b"COMMIT")
             connection.execute(_UNLOCK_AND_FLUSH)
 
