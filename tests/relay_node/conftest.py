@@ -102,7 +102,7 @@ async def bridge() -> AsyncIterator[FakeBridge]:
     bridge = FakeBridge()
     await bridge.start()
     yield bridge
-    await bridge.end()
+    await bridge.stop()
 
 
 second_bridge = bridge
@@ -151,7 +151,7 @@ async def ledger() -> AsyncIterator[FakeLedger]:
     ledger = FakeLedger()
     await ledger.start()
     yield ledger
-    await ledger.end()
+    await ledger.stop()
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ import grpc
 
 from blindrelay.relay_node import ReplicaConfig
 from blindrelay.serving import STREAMS_PER_RELAY, Address, server_options
-from blindrelay.serving.listener import bound
+from blindrelay.testbed.ports import free_port
 from blindrelay.v1.channel import Metadata
 from blindrelay.v1.envelope import encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -26,23 +25,6 @@ from blindrelay.v1.limits import DEFAULT_MAX_UNITS, SUITE
 
 PATIENCE: Final = 60.0
 """Seconds, where a limit is there only so that a failure ends. A busy machine may stand still for some."""
-
-
-class KeptPort:
-    """A port that no other program gets, also while the server is stopped that listens on it."""
-
-    def __init__(self) -> None:
-        self._holder: socket.socket | None = None
-
-    def number(self) -> int:
-        """The port. A server shares it with the socket that keeps it (server_options, `share_port`)."""
-        if self._holder is None:
-            self._holder = bound(Address("127.0.0.1", 0), share=True)
-        return int(self._holder.getsockname()[1])
-
-    def release(self) -> None:
-        if self._holder is not None:
-            self._holder.close()
 
 
 @dataclass
@@ -91,8 +73,7 @@ class FakeBridge:
         self.refuse_fetch: grpc.StatusCode | None = None
         self.answer_fetch: bytes | None = None
         self.credentials: grpc.ServerCredentials | None = None
-        self.port = 0
-        self._port = KeptPort()
+        self.port = free_port()
         self.new_keys()
 
     def new_keys(self) -> None:
@@ -137,8 +118,7 @@ class FakeBridge:
 
     async def start(self) -> None:
         """Listens, always on the same port."""
-        self.port = self._port.number()
-        self._server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY, share_port=True))
+        self._server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             EXCHANGE: grpc.stream_stream_rpc_method_handler(self._exchange),
             KEY_DIRECTORY: grpc.unary_unary_rpc_method_handler(self._fetch),
@@ -153,11 +133,6 @@ class FakeBridge:
 
     async def stop(self) -> None:
         await self._server.stop(None)
-
-    async def end(self) -> None:
-        """Stops, and gives its port back."""
-        await self.stop()
-        self._port.release()
 
     async def restart(self) -> None:
         await self.stop()

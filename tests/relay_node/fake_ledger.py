@@ -16,6 +16,7 @@ import grpc
 from blindrelay.relay_node.config import PeerConfig
 from blindrelay.serving import Address, server_options
 from blindrelay.serving.leases import base64url, sign_lease
+from blindrelay.testbed.ports import free_port
 from blindrelay.v1.accounts_pb2 import (
     GetPriceTableRequest,
     GetPriceTableResponse,
@@ -34,7 +35,6 @@ from blindrelay.v1.ledger_pb2 import (
 )
 from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import SignedPriceTable
-from tests.relay_node.fake_bridge import KeptPort
 
 
 @dataclass
@@ -67,8 +67,7 @@ class FakeLedger:
         self.acknowledges = True
         self.answers = asyncio.Event()
         self.answers.set()
-        self.port = 0
-        self._port = KeptPort()
+        self.port = free_port()
         self._streams: dict[bytes, Any] = {}
         self._writing = asyncio.Lock()
 
@@ -90,8 +89,7 @@ class FakeLedger:
 
     async def start(self) -> None:
         """Listens, always on the same port."""
-        self.port = self._port.number()
-        self._server = grpc.aio.server(options=server_options(1_000, share_port=True))
+        self._server = grpc.aio.server(options=server_options(1_000))
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "GetLease": grpc.unary_unary_rpc_method_handler(
                 self._get_lease, GetLeaseRequest.FromString, GetLeaseResponse.SerializeToString
@@ -122,11 +120,6 @@ class FakeLedger:
         self._beating.cancel()
         await self._server.stop(None)
         self._streams.clear()
-
-    async def end(self) -> None:
-        """Stops, and gives its port back."""
-        await self.stop()
-        self._port.release()
 
     async def _beat(self) -> None:
         """A relay to which its ledger says nothing for ten seconds starts no exchange."""

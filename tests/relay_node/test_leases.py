@@ -216,7 +216,7 @@ async def test_directories_leave_room_for_a_lease(billed: Billed, start_relay: S
         assert len(response.directories) == 6
     finally:
         for each in crowd:
-            await each.end()
+            await each.stop()
 
 
 @both

@@ -51,12 +51,8 @@ def test_the_token_is_announced_once(bridge: ScriptedBridge, tmp_path: Path) -> 
 
 def test_other_interfaces_need_an_option_and_give_a_warning(bridge: ScriptedBridge, tmp_path: Path) -> None:
     with running(bridge.connection, tmp_path, "--host", "0.0.0.0", "--allow-others") as endpoint:
-        assert (
-            httpx.get(
-                f"http://127.0.0.1:{endpoint.port}/healthz", trust_env=False, timeout=PATIENCE
-            ).status_code
-            == 200
-        )
+        health = f"http://127.0.0.1:{endpoint.port}/healthz"
+        assert httpx.get(health, trust_env=False, timeout=PATIENCE).status_code == 200
         endpoint.part.stop()
         assert "warning: on 0.0.0.0" in endpoint.part.stderr
 
