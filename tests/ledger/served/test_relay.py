@@ -11,15 +11,14 @@ import grpc
 import pytest
 
 from blindrelay.admin.v1 import admin_pb2 as admin
-from blindrelay.relay_node import Relay, RelayConfig, ReplicaConfig, contact, lease_gate
-from blindrelay.relay_node import ledger as relay_ledger
+from blindrelay.relay_node import Relay, RelayConfig, ReplicaConfig
 from blindrelay.relay_node.config import PeerConfig
 from blindrelay.serving import Address, parse_address
 from blindrelay.v1.outer_status import OuterStatus
 from tests.ledger.patience import PATIENCE
 from tests.ledger.served.conftest import RunningLedger
 from tests.ledger.served.fake_bridge import FakeBridge
-from tests.relay_node.conftest import KeptLog
+from tests.relay_node.conftest import KeptLog, patient_relays  # noqa: F401 - every relay here is patient
 from tests.relay_node.fake_bridge import FakeBridge as ExchangeBridge
 from tests.relay_node.fake_bridge import until
 from tests.relay_node.raw_client import Client, refusal
@@ -38,17 +37,7 @@ async def exchanges(bridge: FakeBridge) -> AsyncIterator[ExchangeBridge]:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relay that waits for a ledger in its own process, however busy that is."""
-    monkeypatch.setattr(contact, "SILENCE_SECONDS", PATIENCE)
-    monkeypatch.setattr(lease_gate, "KEYS_SECONDS", PATIENCE)
-    monkeypatch.setattr(relay_ledger, "CALL_SECONDS", PATIENCE)
-
-
-@pytest.fixture
-async def relay(
-    ledger: RunningLedger, exchanges: ExchangeBridge, tmp_path: Path, patient: None
-) -> AsyncIterator[Address]:
+async def relay(ledger: RunningLedger, exchanges: ExchangeBridge, tmp_path: Path) -> AsyncIterator[Address]:
     """It has heard its ledger and its bridge."""
     (tmp_path / "ledger-token").write_text(ledger.relay_token)
     (tmp_path / "ledger-token").chmod(0o600)
