@@ -96,6 +96,11 @@ class RelayCall:
             self._note("down", message)
         return message
 
+    async def ended(self) -> None:
+        """Waits for the status. Where no message can follow, that is one event of gRPC less than read()."""
+        if self.grpc is not None:
+            await self.grpc.code()
+
     async def failure(self, error: grpc.aio.AioRpcError) -> RelayError:
         """The relay's reason, where read() raised `error`."""
         code, details = await self._status.status(error)
