@@ -121,7 +121,7 @@ class RelayConnection:
             self._replace_channel()
         self._channel.use()
         try:
-            if self._channel.grpc.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            if self._channel.grpc.get_state() is grpc.ChannelConnectivity.READY:
                 return
             async with asyncio.timeout(timeout):
                 await self._connect()

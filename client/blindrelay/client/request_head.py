@@ -101,21 +101,22 @@ def _own_keys(request: Request, config: ConnectionConfig) -> list[tuple[bytes, b
 
 def _passes(name: bytes, config: ConnectionConfig) -> bool:
     """Whether a header is sent, or dropped. Raises RequestError."""
-    brought = _brings_credential(config)
     if name in REQUEST_HEADERS or name.decode("latin-1") in config.headers:
         return True
     if name in ACCOUNT_HEADERS:
-        return brought
-    if is_harmless(name) or (not brought and name in HARMLESS_UNSIGNED):
+        return _brings_credential(config)
+    if is_harmless(name):
         return False
-    if not brought:
-        text = name.decode("latin-1")
-        raise RequestError(
-            f"the bridge does not pass on the header {text} with its own credential. Leave it out. Or add "
-            f"headers={text} to the connection string, if the bridge's operator allows it. Or use your own "
-            "credential (credentials=brought)"
-        )
-    return True
+    if _brings_credential(config):
+        return True
+    if name in HARMLESS_UNSIGNED:
+        return False
+    text = name.decode("latin-1")
+    raise RequestError(
+        f"the bridge does not pass on the header {text} with its own credential. Leave it out. Or add "
+        f"headers={text} to the connection string, if the bridge's operator allows it. Or use your own "
+        "credential (credentials=brought)"
+    )
 
 
 def _hashed(key: bytes) -> bytes:

@@ -177,7 +177,7 @@ class SealedStream:
                 if isinstance(error, ViolationError):
                     raise ProtocolError(f"the bridge broke the protocol: {error}") from None
                 raise AlteredResponseError from None
-            if parts := [part for part in parts if part.ListFields()]:
+            if parts:
                 return parts
         self._close()
         raise CutResponseError("the relay ended the exchange before the response's end")
