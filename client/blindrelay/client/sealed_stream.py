@@ -21,6 +21,7 @@ from blindrelay.client.errors import (
 from blindrelay.client.relay_call import RelayCall
 from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.timeouts import Timeouts
+from blindrelay.client.wait_limit import WaitLimit
 from blindrelay.sealing import ClientExchange, SealingError, ViolationError, joined
 from blindrelay.trust import VerifiedKey
 from blindrelay.v1.exchange_messages import request_message
@@ -63,6 +64,7 @@ class SealedStream:
         self._relay = relay
         self._call = call
         self._timeouts = timeouts
+        self._limit = WaitLimit()
         self._body: bytes | None = None
         self._begun = False
         self._closed = False
@@ -155,8 +157,7 @@ class SealedStream:
         what = "read" if self._begun else "first_byte"
         timeout = None if patient else getattr(self._timeouts, what)
         try:
-            async with asyncio.timeout(timeout):
-                parts = await self._next_parts()
+            parts = await self._limit.within(timeout, self._next_parts())
         except TimeoutError:
             self._close()
             raise TimedOutError(what, timeout or 0) from None
@@ -223,6 +224,7 @@ class SealedStream:
             self._close()
 
     def _close(self) -> None:
+        self._limit.close()
         if self._closed:
             return
         self._closed = True
