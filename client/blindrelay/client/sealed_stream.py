@@ -208,20 +208,23 @@ class SealedStream:
             self._relay.in_background(self._drain(_DRAIN_SECONDS))
 
     async def _drain(self, seconds: float | None) -> None:
-        """Reads the padding and the status, so that the relay does not take the end for an abort.
-
-        The records are opened: a relay cannot make the client read more than the bridge has sent.
-        """
+        """Ends the request and reads the rest, so that the relay does not take the end for an abort."""
         try:
-            async with asyncio.timeout(seconds):
-                await (self.at_response_end or self._call.half_close)()
-                while not self._response.finished and (message := await self._call.read()) is not None:
-                    self._opened(message)
-                await self._call.ended()
+            await self._limit.within(seconds, self._rest())
         except (TimeoutError, TimedOutError, grpc.aio.AioRpcError, SealingError, DecodeError):
             return  # the response was already complete
         finally:
             self._close()
+
+    async def _rest(self) -> None:
+        """Reads the padding, and waits for the status.
+
+        The records are opened: a relay cannot make the client read more than the bridge has sent.
+        """
+        await (self.at_response_end or self._call.half_close)()
+        while not self._response.finished and (message := await self._call.read()) is not None:
+            self._opened(message)
+        await self._call.ended()
 
     def _close(self) -> None:
         self._limit.close()

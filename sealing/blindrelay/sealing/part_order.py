@@ -33,6 +33,8 @@ class Stage(Enum):
     CLOSED = auto()
     PADDING = auto()
 
+    __hash__ = object.__hash__  # Enum's own is slower, and the tables below are looked up for every part
+
 
 Order = dict[tuple[Stage, str], Stage]
 
