@@ -21,7 +21,6 @@ from blindrelay.client.errors import (
 from blindrelay.client.relay_call import RelayCall
 from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.timeouts import Timeouts
-from blindrelay.client.wait_limit import WaitLimit
 from blindrelay.sealing import ClientExchange, SealingError, ViolationError, joined
 from blindrelay.trust import VerifiedKey
 from blindrelay.v1.exchange_messages import request_message
@@ -64,7 +63,6 @@ class SealedStream:
         self._relay = relay
         self._call = call
         self._timeouts = timeouts
-        self._limit = WaitLimit()
         self._body: bytes | None = None
         self._begun = False
         self._closed = False
@@ -157,7 +155,8 @@ class SealedStream:
         what = "read" if self._begun else "first_byte"
         timeout = None if patient else getattr(self._timeouts, what)
         try:
-            parts = await self._limit.within(timeout, self._next_parts())
+            async with asyncio.timeout(timeout):
+                parts = await self._next_parts()
         except TimeoutError:
             self._close()
             raise TimedOutError(what, timeout or 0) from None
@@ -208,26 +207,22 @@ class SealedStream:
             self._relay.in_background(self._drain(_DRAIN_SECONDS))
 
     async def _drain(self, seconds: float | None) -> None:
-        """Ends the request and reads the rest, so that the relay does not take the end for an abort."""
+        """Reads the padding and the status, so that the relay does not take the end for an abort.
+
+        The records are opened: a relay cannot make the client read more than the bridge has sent.
+        """
         try:
-            await self._limit.within(seconds, self._rest())
+            async with asyncio.timeout(seconds):
+                await (self.at_response_end or self._call.half_close)()
+                while not self._response.finished and (message := await self._call.read()) is not None:
+                    self._opened(message)
+                await self._call.ended()
         except (TimeoutError, TimedOutError, grpc.aio.AioRpcError, SealingError, DecodeError):
             return  # the response was already complete
         finally:
             self._close()
 
-    async def _rest(self) -> None:
-        """Reads the padding, and waits for the status.
-
-        The records are opened: a relay cannot make the client read more than the bridge has sent.
-        """
-        await (self.at_response_end or self._call.half_close)()
-        while not self._response.finished and (message := await self._call.read()) is not None:
-            self._opened(message)
-        await self._call.ended()
-
     def _close(self) -> None:
-        self._limit.close()
         if self._closed:
             return
         self._closed = True

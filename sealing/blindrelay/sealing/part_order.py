@@ -33,7 +33,7 @@ class Stage(Enum):
     CLOSED = auto()
     PADDING = auto()
 
-    __hash__ = object.__hash__  # Enum's own is slower, and the tables below are looked up for every part
+    __hash__ = object.__hash__  # Enum's own is written in Python
 
 
 Order = dict[tuple[Stage, str], Stage]
