@@ -133,6 +133,7 @@ async def test_giant_metadata_before_settings_are_acknowledged(targets: list[Tar
     """What is refused at once is not held for the time of a first message: not all 160 MB come together."""
     for target in targets:
         block = await target.call(("x", "y" * 400_000))
+        refusals = 0
         async with held(target, 120), contextlib.AsyncExitStack() as stack:
             for _ in range(40):
                 (one,) = await stack.enter_async_context(peers(target.address, 1, polite=False))
@@ -141,7 +142,9 @@ async def test_giant_metadata_before_settings_are_acknowledged(targets: list[Tar
                 await one.ended(10)
                 assert one.statuses.total() == 10 or one.closed.is_set()
                 assert set(one.statuses) <= {INVALID, RESOURCE_EXHAUSTED}
+                refusals += one.statuses.total()
             await one.closed.wait()
+        assert refusals, "each connection was closed before anything was refused"
 
 
 @pytest.mark.parametrize(
