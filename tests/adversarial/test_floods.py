@@ -45,6 +45,7 @@ from tests.adversarial.h2_peer import (
 )
 from tests.adversarial.service import HELD_SECONDS, MIB, SERVED_SECONDS, URL, held, let_in, newcomer
 from tests.adversarial.target import Target
+from tests.patience import until
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read in /proc"),
@@ -77,10 +78,12 @@ def relay(targets: list[Target]) -> Target:
 
 async def refused(attackers: list[Peer], count: int) -> None:
     """Waits until so many of their calls have been refused for want of room. No more are."""
-    async with asyncio.timeout(SERVED_SECONDS):
-        while (seen := sum(one.statuses[RESOURCE_EXHAUSTED] for one in attackers)) < count:  # noqa: ASYNC110 - many tell
-            await asyncio.sleep(0.05)
-    assert seen == count
+
+    def seen() -> int:
+        return sum(one.statuses[RESOURCE_EXHAUSTED] for one in attackers)
+
+    await until(lambda: seen() >= count)
+    assert seen() == count
 
 
 @pytest.mark.parametrize("path", [EXCHANGE_METHOD, KEY_DIRECTORY_METHOD], ids=["exchange", "directory"])

@@ -21,8 +21,9 @@ from blindrelay.client import (
 )
 from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE, wait_for
 
-from .conftest import PATIENCE, URL, wait_for
+from .conftest import URL
 from .scripted_bridge import (
     TAIL,
     Received,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
-
-PATIENCE: Final = 60.0
-"""Seconds for what should happen at once. On a busy machine it takes longer."""
+from tests.patience import PATIENCE
 
 
 def websocket(address: str, **options: Any) -> connect:

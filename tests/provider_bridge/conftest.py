@@ -17,8 +17,9 @@ from blindrelay.provider_bridge.policy.urls import parse_origin
 from blindrelay.provider_bridge.upstream import pool, provider_tunnel, route
 from blindrelay.serving import Address
 from blindrelay.trust import IdentityKey
+from tests.patience import PATIENCE
 
-from .scripted_provider import PATIENCE, ScriptedProvider
+from .scripted_provider import ScriptedProvider
 from .sealed_caller import SealedCaller, calling
 from .websocket_provider import WebSocketProvider
 

@@ -35,9 +35,10 @@ from blindrelay.serving import (
 from blindrelay.trust import IdentityKey
 from blindrelay.v1.inner_pb2 import ERROR_CODE_OVERLOADED, EXECUTION_NOT_STARTED
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE
 
 from .conftest import Serve
-from .scripted_provider import PATIENCE, ScriptedProvider, raw, response
+from .scripted_provider import ScriptedProvider, raw, response
 from .sealed_caller import SealedCaller
 
 

@@ -16,8 +16,9 @@ from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD
 from blindrelay.v1.limits import DEADLINE_SECONDS, MAX_MESSAGE_SIZE
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import RunningRelay, both
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, cancelled, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled
 from tests.relay_node.raw_client import refusal
 
 

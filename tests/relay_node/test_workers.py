@@ -19,8 +19,9 @@ import pytest
 
 from blindrelay.testbed.ports import free_port
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import RelayTls, StartProcess
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, cancelled, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled
 from tests.relay_node.fake_ledger import FakeLedger
 from tests.relay_node.raw_client import CONFIG, RELAY, Client, RelayProcess, alive, finish, refusal, scrape
 

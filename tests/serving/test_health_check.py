@@ -27,7 +27,7 @@ from blindrelay.serving import (
 )
 from blindrelay.serving.health import MAX_CHECKS, Health
 from blindrelay.serving.health_check import health_of
-from tests.serving.echo_server import PATIENCE
+from tests.patience import PATIENCE
 
 LOOPBACK = Address("127.0.0.1", 0)
 

@@ -22,8 +22,8 @@ from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.limits import MAX_DIRECTORIES
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE
 
-from ..conftest import PATIENCE
 from ..scripted_bridge import Received, Responder, Response, ScriptedBridge, failing, responding
 from .conftest import Run, succeeded
 

@@ -15,8 +15,8 @@ import pytest
 
 from blindrelay.client.commands.run import program
 from blindrelay.client.commands.run.program import PlainProgram
+from tests.patience import PATIENCE
 
-from ..conftest import PATIENCE
 from ..scripted_bridge import ScriptedBridge
 from .conftest import Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
 

@@ -24,8 +24,8 @@ from blindrelay.testbed.processes import PartProcess
 from blindrelay.trust import format_identity
 from blindrelay.v1.receipts_pb2 import Basis, Receipt
 from tests.ledger.trading import BRIDGE, Exchange, Node, post
+from tests.patience import PATIENCE
 
-from ..patience import PATIENCE
 from ..trading import customer
 from .test_browser import OPEN_ALL, press, sign_in
 

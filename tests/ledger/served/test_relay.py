@@ -15,12 +15,11 @@ from blindrelay.relay_node import Relay, RelayConfig, ReplicaConfig
 from blindrelay.relay_node.config import PeerConfig
 from blindrelay.serving import Address, parse_address
 from blindrelay.v1.outer_status import OuterStatus
-from tests.ledger.patience import PATIENCE
 from tests.ledger.served.conftest import RunningLedger
 from tests.ledger.served.fake_bridge import FakeBridge
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import KeptLog, patient_relays  # noqa: F401 - every relay here is patient
 from tests.relay_node.fake_bridge import FakeBridge as ExchangeBridge
-from tests.relay_node.fake_bridge import until
 from tests.relay_node.raw_client import Client, refusal
 
 UNITS = 10_000_000
