@@ -31,8 +31,8 @@ _BESIDE: Final = ("tests", "bench", "spec", "docs", "deploy", "examples", "pypro
 _LEFT_OUT: Final = shutil.ignore_patterns("__pycache__", "corpus", "crashers", "node_modules")
 
 TEST_SECONDS: Final = 90
-"""For one test. It is more than PATIENCE in tests/patience.py: a test that is cut off counts as one that fails,
-also if it would have passed after a long wait."""
+"""For one test. More than PATIENCE in tests/patience.py: one that is cut off counts as failed, even if it
+would have passed later."""
 
 LONGEST_RUN: Final = 900
 """Seconds for the tests of one mutant; the slowest take one."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +93,12 @@ CONNECTIONS = 32
 million times."""
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def connections(
     relay: RelayProcess, credentials: grpc.ChannelCredentials | None = None
 ) -> AsyncIterator[list[Client]]:
     """Clients with a connection each."""
-    async with contextlib.AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         clients = [Client(relay.address, relay.token, credentials) for _ in range(CONNECTIONS)]
         for client in clients:
             stack.push_async_callback(client.channel.close)
@@ -116,7 +115,7 @@ def two_free_ports() -> int:
     """The first of two ports that follow each other."""
     while True:
         port = free_port()
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
             return port
 
 
