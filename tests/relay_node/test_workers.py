@@ -89,8 +89,7 @@ async def test_call_that_outlasts_the_drain_is_cancelled(
 
 
 CONNECTIONS = 32
-"""The kernel distributes them by their ports. One of two workers gets fewer than two of them once in sixty
-million times."""
+"""The kernel distributes them. One of two workers gets fewer than two once in sixty million times."""
 
 
 @asynccontextmanager
