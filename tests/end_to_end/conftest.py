@@ -14,7 +14,7 @@ from tests.patience import PATIENCE
 
 
 def websocket(address: str, **options: Any) -> connect:
-    """A connection to an endpoint, which takes its time, and is not probed."""
+    """A WebSocket to an endpoint, with long timeouts and without pings."""
     patient: Any = {"open_timeout": PATIENCE, "close_timeout": PATIENCE, "ping_interval": None}
     return connect(address, proxy=None, max_size=None, **patient, **options)
 

@@ -172,7 +172,7 @@ class SealedCaller:
         return await collect(await self.send(request), request)
 
     async def written(self) -> None:
-        """Waits until the bridge's last write has returned: one that is ended leaves no room for an error."""
+        """Waits until the bridge's last write has returned. After one that is cut off, no error is sent."""
         await until(lambda: not any(each._writing for each in self.served._runtime.running))
 
     async def exchange(self, head: RequestHead | None = None, body: bytes = b"{}") -> Response:

@@ -215,7 +215,7 @@ async def test_relay_leaves_others_their_share_of_exchanges(
         caller.metadata = relays[1]
         assert (await caller.exchange()).status == 200
         caller.metadata = relays[0]
-        refused = caller.start(await caller.seal())  # and nothing sent: a write would fail if it came later
+        refused = caller.start(await caller.seal())  # sends nothing: a write after the refusal would fail
         assert await refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         for call in held:
             call.cancel()

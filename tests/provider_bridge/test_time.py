@@ -75,7 +75,7 @@ async def late(
     begun: Awaitable[None] | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Response:
-    """What a client has when the time of its request is up: after `begun`, or once the response has begun."""
+    """The response to a request whose time is up after `begun`, or else after the response has begun."""
     call, response = await caller.send(request), Response()
     received = parts(call, request)
     if begun is None:

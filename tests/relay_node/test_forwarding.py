@@ -200,7 +200,7 @@ async def test_bridge_sees_a_deadline_class_instead_of_the_clients_deadline(
     (await relay.client.open(bridge.envelope(), timeout=timeout)).cancel()
     remaining = bridge.seen[0].time_remaining
     assert remaining is not None
-    # 60 and what has passed since. gRPC rounds what it sends to three digits.
+    # 60 seconds, less what has passed since. gRPC rounds what it sends to three digits.
     assert 31 < remaining - DEADLINE_SECONDS[place] <= 160
 
 

@@ -184,7 +184,7 @@ def test_command_says_what_programs_need() -> None:
 
 
 def kill(pid: int) -> None:
-    """Ends a process at once, and waits until it has left its ports."""
+    """Kills a process, and waits until its ports are free."""
     process = os.pidfd_open(pid)
     try:
         signal.pidfd_send_signal(process, signal.SIGKILL)

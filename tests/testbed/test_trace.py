@@ -18,7 +18,7 @@ from blindrelay.testbed.trace.texts import Replay, pieces, read_texts, write_tex
 from tests.patience import PATIENCE
 
 CELLS = {BALANCED.padded_count(cells) for cells in range(1, 2_000)}
-"""How many of them a response may have: 40 in the time that these take, more on a busy machine."""
+"""How many cells a response may have. Those of these tests have 40, or more on a busy machine."""
 
 COMMAND = [sys.executable, "-m", "blindrelay.testbed", "trace", "--texts"]
 

@@ -61,7 +61,7 @@ def expect(run: Run, relay: str, check: str, detail: str, remedy: str = "", code
 
 
 def requests_to(bed: Testbed) -> list[dict[str, Any]]:
-    """Those that its provider has had."""
+    """The requests that its provider has received."""
     listed: list[dict[str, Any]] = httpx.get(f"{bed.provider}/scripted/requests", timeout=PATIENCE).json()
     return listed
 

@@ -106,7 +106,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def page(ledger: Ledger, page: Page) -> Page:
-    """It ends before the ledger: it asks for the newest figures, and complains if nobody answers."""
+    """Closed before the ledger ends: it asks for the newest figures, and complains if nobody answers."""
     return page
 
 
