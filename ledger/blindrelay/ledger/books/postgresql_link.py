@@ -99,9 +99,9 @@ def _options(url: str) -> str:
 def end_batch(connection: Connection, pipeline: psycopg.Pipeline) -> None:
     """Sends the statements of a pipeline, and waits for their results.
 
-    The last message is a Sync. So the server begins to count the idle time of the transaction. The Flush that
-    psycopg sends after it at the end of a pipeline would stop that. sync() waits for results when only a part
-    of a large batch is sent, so all that comes before the Sync is sent first.
+    After a Sync, the server counts how long the transaction is idle, until the next message. The end of a
+    pipeline would send a Flush after its Sync. And sync() alone may wait for results before it has sent all
+    of a large batch, so the rest of it is sent first.
     """
     from psycopg.generators import send
 
