@@ -42,7 +42,7 @@ def bridge() -> Iterator[ScriptedBridge]:
 
 @pytest.fixture(autouse=True)
 def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients in this process wait for a busy machine, too."""
+    """Clients in this process wait for peers on a busy machine. The tests of a limit set their own."""
     monkeypatch.setattr("blindrelay.client.account._CONNECT_SECONDS", PATIENCE)
     monkeypatch.setattr("blindrelay.client.commands.doctor.checks.SECONDS", PATIENCE)
     monkeypatch.setattr("blindrelay.client.commands.keys.sources._SECONDS", PATIENCE)

@@ -28,8 +28,8 @@ Serve = Callable[..., AbstractAsyncContextManager[SealedCaller]]
 
 
 @pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bridge waits longer for its peers: on a busy machine, the test that plays them may pause."""
+def patient_bridges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bridges in this process wait for peers on a busy machine. The tests of a limit set their own."""
     monkeypatch.setattr(request_body, "LINGER_SECONDS", PATIENCE)
     monkeypatch.setattr(tunnel, "LINGER_SECONDS", PATIENCE)
     monkeypatch.setattr(provider_tunnel, "FAREWELL_SECONDS", PATIENCE)

@@ -34,7 +34,7 @@ LOOPBACK = Address("127.0.0.1", 0)
 
 @pytest.fixture(autouse=True)
 def patient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine, question and answer take long."""
+    """On a busy machine, a check takes long."""
     monkeypatch.setattr(health_check, "PATIENCE", PATIENCE)
     monkeypatch.setattr(health, "REQUEST_SECONDS", PATIENCE)
 
