@@ -24,9 +24,9 @@ def replays(plan: Plan, source: Path | None, seed: int) -> tuple[str, list[Repla
     chance = random.Random(seed)
     name, known = known_answers(plan.answers, round(USUAL.rate * plan.longest * 0.8), source, chance)
     made = [
-        _said(text, USUAL, chance, plan, {"game": "identify", "answer": number})
+        _said(text, USUAL, chance, plan, {"game": "identify", "answer": number} | _extra(draw, plan.draws))
         for number, text in enumerate(known)
-        for _ in range(plan.draws)
+        for draw in range(plan.strict_draws)
     ]
     made += _about_topics(plan, chance)
     made += _by_models(plan, chance)
@@ -40,19 +40,38 @@ def of_game(game: str) -> Callable[[Any], bool]:
     return lambda label: isinstance(label, dict) and label.get("game") == game
 
 
+def is_extra(label: Any) -> bool:
+    """Whether a label is of an exchange that is recorded only in `strict`."""
+    return isinstance(label, dict) and bool(label.get("extra"))
+
+
+def is_recorded(label: Any, shape: str) -> bool:
+    """Whether an exchange is recorded in a shape."""
+    return shape == "strict" or not is_extra(label)
+
+
+def _extra(number: int, usual: int) -> dict[str, bool]:
+    return {"extra": True} if number >= usual else {}
+
+
 def _about_topics(plan: Plan, chance: random.Random) -> list[Replay]:
-    texts = topic_texts(plan.prompts, round(USUAL.rate * plan.longest * 0.8), chance)
-    return [
-        _said(text.words, USUAL, chance, plan, {"game": "topic", "topic": text.topic, "prompt": text.prompt})
+    texts = topic_texts(plan.strict_prompts, round(USUAL.rate * plan.longest * 0.8), chance)
+    labels: list[dict[str, Any]] = [
+        {"game": "topic", "topic": text.topic, "prompt": text.prompt}
+        | _extra(int(text.prompt.rpartition("/")[2]), plan.prompts)
         for text in texts
     ]
+    return [_said(text.words, USUAL, chance, plan, label) for text, label in zip(texts, labels, strict=True)]
 
 
 def _by_models(plan: Plan, chance: random.Random) -> list[Replay]:
-    texts = [text.words for text in topic_texts(max(1, plan.model_texts // 20 + 1), 400, chance)]
-    said = chance.sample(texts, plan.model_texts)
+    count = plan.strict_model_texts
+    said = chance.sample([text.words for text in topic_texts(count // 20 + 1, 400, chance)], count)
     return [
-        _said(text, rhythm, chance, plan, {"game": "model", "model": number, "prompt": place})
+        _said(
+            *(text, rhythm, chance, plan),
+            {"game": "model", "model": number, "prompt": place} | _extra(place, plan.model_texts),
+        )
         for number, rhythm in enumerate(MODELS)
         for place, text in enumerate(said)
     ]
