@@ -52,11 +52,15 @@ def record_tunnels(
 
 
 def _planned(plan: Plan, seed: int, place: int) -> list[Planned]:
-    """Every conversation as often as it is held, in a shuffled order. `place` is that of the shape."""
-    chance = random.Random(f"tunnels {seed}")
+    """Every conversation once, in a shuffled order, and again, as often as it is held.
+
+    So none is held more often than others next to itself, when the machine is as busy. `place` is that of the
+    shape.
+    """
+    chance = random.Random(f"tunnels {seed} {place}")
     known = conversations(plan.conversations, seed)
-    order = [number for number in range(len(known)) for _ in range(plan.tunnel_draws)]
-    chance.shuffle(order)
+    rounds = [chance.sample(range(len(known)), len(known)) for _ in range(plan.tunnel_draws)]
+    order = [each for once in rounds for each in once]
     first = place * len(order)
     return [(number, each, held(known[each], chance)) for number, each in enumerate(order, first)]
 

@@ -146,14 +146,22 @@ def test_units_of_a_receipt_are_as_likely_as_the_coin_makes_them() -> None:
 
 
 def test_only_strict_has_more_of_what_is_closest_to_chance() -> None:
-    plan = replace(QUICK, strict_draws=5, strict_prompts=3, strict_model_texts=4)
+    plan = replace(QUICK, strict_draws=6, strict_prompts=4, strict_model_texts=9)
     _, made = replays(plan, None, 1)
     for shape, counts in (
         ("balanced", {"identify": 15 * 3, "topic": 10 * 2 * 2, "model": 8 * 3}),
-        ("strict", {"identify": 15 * 5, "topic": 10 * 3 * 2, "model": 8 * 4}),
+        ("strict", {"identify": 15 * 6, "topic": 10 * 4 * 2, "model": 8 * 9}),
     ):
         found = Counter(each.label["game"] for each in made if is_recorded(each.label, shape))
         assert {game: found[game] for game in counts} == counts
+
+
+def test_each_answer_is_given_once_before_one_is_given_again() -> None:
+    _, made = replays(QUICK, None, 1)
+    order = [each.label["answer"] for each in made if each.label["game"] == "identify"]
+    rounds = [order[first : first + QUICK.answers] for first in range(0, len(order), QUICK.answers)]
+    assert [sorted(each) for each in rounds] == [list(range(QUICK.answers))] * QUICK.draws
+    assert rounds[0] != sorted(rounds[0])
 
 
 def test_conversation_differs_each_time_but_little() -> None:
