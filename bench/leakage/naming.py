@@ -13,7 +13,7 @@ from bench.leakage import attacks
 from bench.leakage.figures import Figure
 
 _REPEATS: Final = 3
-"""How often an attack is trained anew. Where nothing leaks, one training is as lucky as a throw of dice."""
+"""How often an attack is trained. Where nothing leaks, one training is as lucky as a throw of dice."""
 
 
 @dataclass(frozen=True)
