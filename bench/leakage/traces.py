@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.leakage.exchanges import is_recorded
+from bench.leakage.exchanges import recorded_in
 from bench.leakage.plan import Plan
 from blindrelay.testbed.trace.recording import Recorded, record
 from blindrelay.testbed.trace.scene import Scene, replaying
@@ -85,7 +85,7 @@ def load_traces(path: Path) -> list[Trace]:
 
 def _recorded(scene: Scene, shape: str, plan: Plan, folder: Path) -> Recording:
     replays = scene.replays
-    numbers = [number for number, replay in enumerate(replays) if is_recorded(replay.label, shape)]
+    numbers = recorded_in(shape, replays)
     recording, before = Recording(shape), os.getloadavg()[0]
     folder.mkdir(parents=True, exist_ok=True)
     with trace_file(folder, shape).open("w", encoding="utf-8") as file:

@@ -18,7 +18,7 @@ from bench.leakage.bill_sizes import added, on_the_ladder
 from bench.leakage.controls import speculative
 from bench.leakage.conversations import SECONDS, conversations, held
 from bench.leakage.corpus import known_answers, topic_texts
-from bench.leakage.exchanges import is_recorded, replays
+from bench.leakage.exchanges import recorded_in, replays
 from bench.leakage.figures import Figure, table
 from bench.leakage.games import bits, endings, entropy, identify, model, topic, tunnel
 from bench.leakage.plan import QUICK
@@ -152,7 +152,7 @@ def test_only_strict_has_more_of_what_is_closest_to_chance() -> None:
         ("balanced", {"identify": 15 * 3, "topic": 10 * 2 * 2, "model": 8 * 3}),
         ("strict", {"identify": 15 * 6, "topic": 10 * 4 * 2, "model": 8 * 9}),
     ):
-        found = Counter(each.label["game"] for each in made if is_recorded(each.label, shape))
+        found = Counter(made[place].label["game"] for place in recorded_in(shape, made))
         assert {game: found[game] for game in counts} == counts
 
 
@@ -162,6 +162,13 @@ def test_each_answer_is_given_once_before_one_is_given_again() -> None:
     rounds = [order[first : first + QUICK.answers] for first in range(0, len(order), QUICK.answers)]
     assert [sorted(each) for each in rounds] == [list(range(QUICK.answers))] * QUICK.draws
     assert rounds[0] != sorted(rounds[0])
+
+
+def test_control_has_the_same_exchanges_in_another_order() -> None:
+    _, made = replays(QUICK, None, 1)
+    off, balanced = recorded_in("off", made), recorded_in("balanced", made)
+    assert balanced == list(range(len(made)))
+    assert off != balanced == sorted(off)
 
 
 def test_conversation_differs_each_time_but_little() -> None:
