@@ -46,15 +46,16 @@ def named(guesses: Guesses, seed: int) -> list[Figure]:
 
 
 def _named(guesses: Guesses, attack: str, model: attacks.Model, seed: int) -> Figure:
-    found = np.mean(
-        [
-            attacks.hits(
-                attacks.scores(guesses.rows, guesses.classes, guesses.groups, model, each), guesses.classes
-            )
-            for each in range(seed * _REPEATS, seed * _REPEATS + (1 if guesses.least else _REPEATS))
-        ],
-        axis=0,
-    )
+    found = np.mean([_hits(guesses, model, each) for each in _seeds(guesses, seed)], axis=0)
     low, high = attacks.interval(partial(attacks.share, found), guesses.drawn, seed)
     row = f"{guesses.row}, {attack}"
     return Figure(row, guesses.shape, float(found.mean()), low, high, guesses.target, guesses.least)
+
+
+def _hits(guesses: Guesses, model: attacks.Model, seed: int) -> attacks.Array:
+    found = attacks.scores(guesses.rows, guesses.classes, guesses.groups, model, seed)
+    return attacks.hits(found, guesses.classes)
+
+
+def _seeds(guesses: Guesses, seed: int) -> range:
+    return range(seed * _REPEATS, seed * _REPEATS + (1 if guesses.least else _REPEATS))
