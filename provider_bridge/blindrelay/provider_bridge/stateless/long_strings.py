@@ -100,6 +100,8 @@ class _Run:
     def _continues(self, data: bytearray) -> bool:
         if b"\\" in data or len(data.translate(None, _CONTROLS)) < len(data):
             return False
+        if data.isascii():
+            return not self._decoder.getstate()[0]
         try:
             self._decoder.decode(data)
         except UnicodeDecodeError:
