@@ -211,6 +211,7 @@ def test_lone_field_is_found_where_it_is(size: int) -> None:
 
 
 @given(st.binary() | st.binary().map(lambda rest: b"\x12" + rest) | st.binary().map(partial(bytes_field, 2)))
+@example(b"\x0a\x01s\x12\x01r")
 @example(b"\x12\x81\x00x")
 @example(b"\x12\x81\x80\x80\x80\x80\x00x")
 @example(b"\x12\x01a\x12\x01b")
