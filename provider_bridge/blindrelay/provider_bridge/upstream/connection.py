@@ -146,7 +146,7 @@ class HttpConnection:
                 await self._stream.room(WRITE_SECONDS, or_arrival=self._head is None)
             if self._is_refused():
                 return False
-        return not self._is_refused()
+        return True
 
     def _is_refused(self) -> bool:
         while self._head is None and self._stream.poll():
