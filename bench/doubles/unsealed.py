@@ -68,6 +68,9 @@ class PlainRequestReader:
     def parts(self, message: bytes) -> list[RequestPart]:
         return [self.open(message)]
 
+    def body(self, message: bytes) -> bytes:
+        return self.open(message).body
+
     def close(self) -> None:
         if not self.finished:
             raise EOFError

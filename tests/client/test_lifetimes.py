@@ -19,6 +19,7 @@ from blindrelay.client import (
     UnreachableError,
     relay_connection,
 )
+from blindrelay.client.relay_call import RelayCall
 from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.v1.outer_status import OuterStatus
 from tests.patience import PATIENCE, wait_for
@@ -67,6 +68,40 @@ def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, monkeypatch: pyte
 
     bridge.answer = slow_but_steady
     assert asyncio.run(ask()) == [b"x"] * 8
+
+
+async def test_write_timeout_is_for_each_record(
+    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty seconds seem to pass with each record."""
+    passed, write = [0], RelayCall.write
+
+    async def slow_but_steady(call: RelayCall, message: bytes) -> bool:
+        passed[0] += 50
+        await asyncio.sleep(0)  # the loop looks at its timers
+        return await write(call, message)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: time.monotonic() + passed[0])
+    monkeypatch.setattr(RelayCall, "write", slow_but_steady)
+    bridge.answer = whole
+    timeout = httpx2.Timeout(None, write=100)
+    async with SealedTransport(bridge.connection).async_httpx2_client(timeout=timeout) as client:
+        assert (await client.post(URL, content=bytes(500_000))).status_code == 200
+    assert passed[0] >= 400
+
+
+async def test_record_that_nobody_takes_times_out(
+    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stuck(call: RelayCall, message: bytes) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(RelayCall, "write", stuck)
+    timeout = httpx2.Timeout(PATIENCE, write=0.2)
+    async with SealedTransport(bridge.connection).async_httpx2_client(timeout=timeout) as client:
+        with pytest.raises(httpx2.WriteTimeout):
+            await client.post(URL, content=bytes(500_000))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 from contextlib import ExitStack, aclosing, closing
@@ -14,8 +15,9 @@ import h11
 import pytest
 
 from blindrelay.provider_bridge import ProviderError
+from blindrelay.provider_bridge.policy.request_policy import plan_call
 from blindrelay.provider_bridge.providers import IDLE_SECONDS
-from blindrelay.provider_bridge.upstream import pool
+from blindrelay.provider_bridge.upstream import connection, pool
 from blindrelay.provider_bridge.upstream.connection import HttpConnection
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.pool import Pool
@@ -26,6 +28,7 @@ from blindrelay.v1.limits import MAX_BODY_PIECE
 
 from .conftest import provider_at
 from .scripted_provider import EVENT_STREAM, Connection, ScriptedProvider, raw
+from .sealed_caller import request_head
 from .upstream_call import called, upstream
 
 LARGE = b'{"x":"' + b"a" * 8_000_000 + b'"}'
@@ -71,6 +74,29 @@ def timers_towards(port: int) -> list[str]:
     """The running timer of each connection to that port: 01 waits to send again, 02 for keep-alive."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [row[5].partition(":")[0] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 262_143, 262_144, 262_145, 524_288, 3_000_001])
+async def test_body_of_any_size_arrives(provider: ScriptedProvider, size: int) -> None:
+    provider.script = raw(WHOLE)
+    body = random.Random(size).randbytes(size)
+    async with upstream(provider_at(provider.origin)) as here:
+        for _ in range(2):
+            assert await here.call(body) == (200, b"{}")
+    assert [each.body for each in provider.received] == [body] * 2
+    assert provider.connections == 1
+
+
+async def test_stalled_upload_leaves_the_body_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another provider may be asked then, under another model's name in the body."""
+    monkeypatch.setattr(connection, "WRITE_SECONDS", 0.05)
+    body = bytearray(16_000_000)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with upstream(provider_at(f"http://127.0.0.1:{silent.getsockname()[1]}")) as here:
+            with pytest.raises(ProviderError, match="took nothing more") as failed:
+                await here.transport.call(plan_call(request_head(), [here.provider]), body)
+            del body[:1]
+            assert failed.tb, "its frames are still there"
 
 
 REFUSAL = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 9\r\n\r\ntoo large"

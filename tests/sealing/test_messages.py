@@ -179,6 +179,31 @@ def with_status(status: int) -> Part:
     return ResponsePart(head=ResponseHead(status=status), tail=ResponseTail())
 
 
+def body_of(opener: RequestOpener, sealed: bytes, *, alone: bool) -> bytes | str:
+    """What a record has of the body, by body() if that is wanted `alone`, else by open(); or the error."""
+    try:
+        return bytes(opener.body(sealed) if alone else opener.open(sealed).body)
+    except ViolationError as error:
+        return str(error)
+
+
+def test_body_is_what_open_finds_in_any_sequence() -> None:
+    lone = {"B": RequestPart(body=bytes(MAX_BODY_PIECE)), "X": RequestPart(body=bytes(MAX_BODY_PIECE + 1))}
+    parts = REQUEST_PARTS | lone | {"t": TUNNEL_HEADS[0]}
+    for size in range(1, 4):
+        for letters in product(parts, repeat=size):
+            for final in (False, True):
+                plain, quick, sealer = request_opener(), request_opener(), hostile_sealer(request_opener())
+                for place, letter in enumerate(letters, start=1):
+                    sealed = sealer.seal(parts[letter].SerializeToString(), final=final and place == size)
+                    expected = body_of(plain, sealed, alone=False)
+                    assert body_of(quick, sealed, alone=True) == expected
+                    assert (quick.ended, quick.finished) == (plain.ended, plain.finished)
+                    if isinstance(expected, str):
+                        check_failed(quick, ViolationError(expected))
+                        break
+
+
 LIMITS: dict[str, tuple[Callable[[], Opener], list[Part], list[Part], str]] = {
     "request's head": (
         request_opener,

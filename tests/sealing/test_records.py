@@ -27,6 +27,11 @@ def plaintext(part: bytes, zeros: int = 0) -> bytes:
     return len(part).to_bytes(4, "big") + part + bytes(zeros)
 
 
+def opened(opener: RecordOpener, sealed: bytes) -> tuple[bytes, bool]:
+    part, final = opener.open(sealed)
+    return bytes(part), final
+
+
 def check_failed(opener: RecordOpener, error: SealingError) -> None:
     """Every later use raises the first failure, and no key remains."""
     for sealed in (RecordSealer(known).seal(b"more"), b""):
@@ -48,10 +53,10 @@ def test_record_opens_to_its_part(part: bytes, zeros: int, nonce: bytes) -> None
     first = sealer.seal(part, zeros=zeros)
     assert first.startswith(nonce)
     assert len(first) == len(nonce) + 20 + len(part) + zeros
-    assert opener.open(first) == (part, False)
+    assert opened(opener, first) == (part, False)
     last = sealer.seal(part, zeros=zeros, final=True)
     assert len(last) == 20 + len(part) + zeros
-    assert opener.open(last) == (part, True)
+    assert opened(opener, last) == (part, True)
     assert sealer.sealed_size == len(first) + len(last)
     opener.close()
     assert repr(opener) == "<RecordOpener, finished>"
@@ -96,7 +101,7 @@ def test_direction_is_limited(used: str, last: int, place: int) -> None:
     opener.open(sealer.seal(b"part"))
     for end in (sealer, opener):
         setattr(end._cipher, used, last)
-    assert opener.open(sealer.seal(b"part")) == (b"part", False)
+    assert opened(opener, sealer.seal(b"part")) == (b"part", False)
     with pytest.raises(StateError, match="the limits of its key"):
         sealer.seal(b"more")
     beyond = AESGCM(KEY).encrypt(place.to_bytes(11, "big") + b"\x00", plaintext(b"more"), None)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from blindrelay.v1 import (
     accounts_pb2,
@@ -17,7 +21,7 @@ from blindrelay.v1 import (
     receipts_pb2,
     settlement_pb2,
 )
-from blindrelay.v1.bytes_field import bytes_field
+from blindrelay.v1.bytes_field import bytes_field, lone_bytes_field
 from blindrelay.v1.envelope import (
     METADATA_KEY,
     EnvelopeError,
@@ -27,7 +31,7 @@ from blindrelay.v1.envelope import (
     parse_envelope,
 )
 from blindrelay.v1.envelope_pb2 import Envelope
-from blindrelay.v1.exchange_messages import request_message, response_message
+from blindrelay.v1.exchange_messages import later_record, request_message, response_message
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 from blindrelay.v1.inner_pb2 import RequestPart
@@ -193,3 +197,29 @@ def test_messages_equal_protobufs(size: int) -> None:
         part = RequestPart(body=body).SerializeToString()
         assert bytes_field(RequestPart.BODY_FIELD_NUMBER, body) == part
     assert bytes_field(16, b"x") == b"\x82\x01\x01x", "a number over fifteen takes two bytes"
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 65_536, 2_097_152])
+def test_lone_field_is_found_where_it_is(size: int) -> None:
+    value = os.urandom(size)
+    message = bytes_field(2, value)
+    for each in (message, memoryview(message)):
+        assert bytes(lone_bytes_field(2, each) or b"") == value
+    for other in (message + b"\x42\x00", message[:-1], b"\x0a\x00" + message, b""):
+        assert lone_bytes_field(2, other) is None
+    assert lone_bytes_field(1, message) is None
+
+
+@given(st.binary() | st.binary().map(lambda rest: b"\x12" + rest) | st.binary().map(partial(bytes_field, 2)))
+@example(b"\x0a\x01s\x12\x01r")
+@example(b"\x12\x81\x00x")
+@example(b"\x12\x81\x80\x80\x80\x80\x00x")
+@example(b"\x12\x01a\x12\x01b")
+def test_record_in_any_message_is_protobufs(message: bytes) -> None:
+    try:
+        request = ExchangeRequest.FromString(message)
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            later_record(message)
+    else:
+        assert later_record(message) == (None if request.encapsulated_secret else request.sealed)

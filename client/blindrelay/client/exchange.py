@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterator
+from typing import Final
 
 from blindrelay.client.errors import ProtocolError, RequestError
 from blindrelay.client.sealed_stream import SealedStream
-from blindrelay.sealing import TUNNEL_STATUS, StateError
+from blindrelay.sealing import TUNNEL_STATUS, RequestSealer, StateError
 from blindrelay.v1.inner_pb2 import RequestHead, ResponseHead
 from blindrelay.v1.limits import MAX_BODY_PIECE
+
+_SEALED_AT_ONCE: Final = 4 * MAX_BODY_PIECE
+"""Bytes of a body: never all of a large one is sealed at once, and only a quarter of it is copied before."""
 
 
 async def exchange(
@@ -33,16 +37,15 @@ async def exchange(
 async def _send(stream: SealedStream, body: bytes | AsyncIterable[bytes]) -> bool:
     """Seals and sends a body. Returns False if the call has ended."""
     if isinstance(body, bytes):
-        return await _send_bytes(stream, body)
+        return await stream.write(_records(stream.request, body))
     async for piece in body:
-        if not await _send_bytes(stream, piece):
+        if not await stream.write(_records(stream.request, piece)):
             return False
     return True
 
 
-async def _send_bytes(stream: SealedStream, body: bytes) -> bool:
+def _records(request: RequestSealer, body: bytes) -> Iterator[bytes]:
+    """The records that a body fills, sealed as they are taken."""
     view = memoryview(body)
-    for start in range(0, len(view), MAX_BODY_PIECE):  # so that never all of it is sealed at once
-        if not await stream.write(stream.request.body(view[start : start + MAX_BODY_PIECE])):
-            return False
-    return True
+    for start in range(0, len(view), _SEALED_AT_ONCE):
+        yield from request.body(view[start : start + _SEALED_AT_ONCE])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NoReturn
 
 import grpc
@@ -72,11 +72,25 @@ class SealedStream:
     def ended(self) -> bool:
         return self._response.ended
 
-    async def write(self, records: list[bytes]) -> bool:
-        """Sends records. Returns False if the call has ended: reading the response then tells why."""
-        for record in records:
-            if self._closed or not await self._write(record):
-                return False
+    async def write(self, records: Iterable[bytes]) -> bool:
+        """Sends records. Returns False if the call has ended: reading the response then tells why.
+
+        Each is taken when the one before it has been written, and has the time limit to itself.
+        """
+        seconds, loop = self._timeouts.write, asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as limit:
+                for record in records:
+                    if seconds is not None:
+                        limit.reschedule(loop.time() + seconds)
+                    if self._closed or not await self._call.write(self._message(record)):
+                        return False
+        except TimeoutError:
+            self._close()
+            raise TimedOutError("write", seconds or 0) from None
+        except BlindRelayError:
+            self._close()
+            raise
         return True
 
     async def finish(self, records: list[bytes]) -> None:
@@ -133,17 +147,6 @@ class SealedStream:
         """Cancels the call, and with it the provider's work, unless the response has ended."""
         if not self.ended:
             self._close()
-
-    async def _write(self, record: bytes) -> bool:
-        try:
-            async with asyncio.timeout(self._timeouts.write):
-                return await self._call.write(self._message(record))
-        except TimeoutError:
-            self._close()
-            raise TimedOutError("write", self._timeouts.write or 0) from None
-        except BlindRelayError:
-            self._close()
-            raise
 
     def _message(self, record: bytes) -> bytes:
         if self._secret:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -13,10 +13,10 @@ from google.protobuf.message import DecodeError
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.request_budget import Share
-from blindrelay.sealing import SealingError
+from blindrelay.sealing import Buffer, SealingError
 from blindrelay.serving import Context
-from blindrelay.v1.exchange_pb2 import ExchangeRequest
-from blindrelay.v1.inner_pb2 import ERROR_CODE_DEADLINE, ERROR_CODE_MALFORMED, RequestPart
+from blindrelay.v1.exchange_messages import later_record
+from blindrelay.v1.inner_pb2 import ERROR_CODE_DEADLINE, ERROR_CODE_MALFORMED
 from blindrelay.v1.limits import LEAST_BYTES_PER_SECOND, RECORD_SECONDS
 
 GRACE_SECONDS: Final = 120.0
@@ -28,6 +28,7 @@ CANCELLATION_SECONDS: Final = 0.05
 LINGER_SECONDS: Final = 2.0
 """How long the rest of a refused request is read: many round trips."""
 
+T = TypeVar("T")
 
 Look = Callable[[bytearray], None] | None
 """Looks at a body that is not complete yet, or nobody does."""
@@ -44,18 +45,19 @@ async def read_body(
     """
     body = bytearray()
     pace = Pace()
-    part = exchange.first
-    while True:
-        share.append(body, part.body, limit, "the request's body")
-        if exchange.request.finished:
-            return body
-        if look is not None:
-            look(body)
-        try:
-            async with asyncio.timeout_at(pace.due(len(body))):
-                part = await next_part(exchange, context)
-        except TimeoutError:
-            raise RequestError(ERROR_CODE_DEADLINE, "the request did not arrive in time") from None
+    piece: Buffer = exchange.first.body
+    try:
+        async with asyncio.timeout(None) as time:
+            while True:
+                share.append(body, piece, limit, "the request's body")
+                if exchange.request.finished:
+                    return body
+                if look is not None:
+                    look(body)
+                time.reschedule(pace.due(len(body)))
+                piece = await next_record(exchange, context, exchange.request.body)
+    except TimeoutError:
+        raise RequestError(ERROR_CODE_DEADLINE, "the request did not arrive in time") from None
 
 
 class Pace:
@@ -84,23 +86,17 @@ async def discard_request(exchange: ClaimedExchange, context: Context) -> None:
                 pass
 
 
-async def next_part(exchange: ClaimedExchange, context: Context) -> RequestPart:
-    """The part in the next record. Raises RequestError at the end, and if it does not open."""
-    (part,) = await next_parts(exchange, context)
-    return part
-
-
-async def next_parts(exchange: ClaimedExchange, context: Context) -> list[RequestPart]:
-    """The part in the next record, or those in the next cell of a tunnel. Raises as next_part() does."""
+async def next_record(exchange: ClaimedExchange, context: Context, opened: Callable[[Buffer], T]) -> T:
+    """What `opened` makes of the next record. Raises RequestError at the end, and if it does not open."""
     message = await context.read()
     try:
         if message is grpc.aio.EOF:
             # gRPC gives EOF for a client that went away, too; then it cancels this task next.
             await asyncio.sleep(CANCELLATION_SECONDS)
             exchange.request.close()
-        request = ExchangeRequest.FromString(message)
-        if not request.encapsulated_secret:
-            return exchange.request.parts(request.sealed)
+        record = later_record(message)
+        if record is not None:
+            return opened(record)
     except SealingError as error:  # its text says no more than the client may know
         raise RequestError(ERROR_CODE_MALFORMED, str(error)) from None
     except DecodeError:

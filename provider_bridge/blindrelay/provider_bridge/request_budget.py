@@ -8,6 +8,7 @@ from typing import Final
 
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.quota import Quota
+from blindrelay.sealing import Buffer
 from blindrelay.v1.inner_pb2 import ERROR_CODE_OVERLOADED, ERROR_CODE_TOO_LARGE
 from blindrelay.v1.limits import MAX_BODY_PIECE
 
@@ -49,7 +50,7 @@ class Share:
         self._size = 0
         self._counted = 0
 
-    def append(self, body: bytearray, data: bytes, limit: int, what: str) -> None:
+    def append(self, body: bytearray, data: Buffer, limit: int, what: str) -> None:
         """Adds data to a body, which `what` names in errors.
 
         Raises RequestError if the body would be over `limit` bytes, or the peer's part of the budget is used

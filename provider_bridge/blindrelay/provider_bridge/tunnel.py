@@ -10,7 +10,7 @@ from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.frame_filter import FrameFilter
 from blindrelay.provider_bridge.pacer import Pacer
-from blindrelay.provider_bridge.request_body import LINGER_SECONDS, discard_request, next_parts
+from blindrelay.provider_bridge.request_body import LINGER_SECONDS, discard_request, next_record
 from blindrelay.provider_bridge.response_stream import Send
 from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
 from blindrelay.sealing import CLOSE, TUNNEL_STATUS, CellSealer, close_frame
@@ -151,7 +151,7 @@ class Tunnel:
                 break
             try:
                 async with asyncio.timeout_at(self._filter.due):
-                    parts = await next_parts(self._claimed, self._context)
+                    parts = await next_record(self._claimed, self._context, self._claimed.request.parts)
             except TimeoutError:
                 raise RequestError(ERROR_CODE_DEADLINE, "a message did not arrive in time") from None
         await self._provider.send(close_frame(GOING_AWAY))  # dropped if the client has sent its own close

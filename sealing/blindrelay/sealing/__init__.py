@@ -28,6 +28,7 @@ from blindrelay.sealing.frames import (
 from blindrelay.sealing.keys import SealingKey
 from blindrelay.sealing.messages import joined
 from blindrelay.sealing.part_order import TUNNEL_STATUS
+from blindrelay.sealing.records import Buffer
 from blindrelay.sealing.requests import RequestOpener, RequestSealer
 from blindrelay.sealing.responses import ResponseOpener, ResponseSealer
 
@@ -41,6 +42,7 @@ __all__ = [
     "TEXT",
     "TUNNEL_STATUS",
     "BridgeExchange",
+    "Buffer",
     "CellSealer",
     "CellShape",
     "ClientExchange",

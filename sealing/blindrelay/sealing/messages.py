@@ -29,8 +29,10 @@ from blindrelay.v1.bytes_field import bytes_field_start
 from blindrelay.v1.inner_pb2 import RequestPart, ResponsePart
 from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 
-_BODY_ALONE: Final = RequestPart(body=b"")
-_BODY_NUMBER: Final = RequestPart.BODY_FIELD_NUMBER
+BODY_ALONE: Final = RequestPart(body=b"")
+"""Stands for any part that is a piece of the body alone."""
+
+BODY_NUMBER: Final = RequestPart.BODY_FIELD_NUMBER
 """Both kinds of parts have the field `body`, with this number."""
 
 PartT = TypeVar("PartT", RequestPart, ResponsePart)
@@ -92,10 +94,10 @@ class MessageSealer(Generic[PartT]):
 
     def _seal_body(self, *body: Buffer) -> list[bytes]:
         """The same for a part with a piece of the body alone. No message of protobuf copies it."""
-        if (wrong := self._direction.advance(_BODY_ALONE)) is not None:
+        if (wrong := self._direction.advance(BODY_ALONE)) is not None:
             raise StateError(wrong)
         length = sum(map(len, body))
-        start = bytes_field_start(_BODY_NUMBER, length)
+        start = bytes_field_start(BODY_NUMBER, length)
         return [self._records.seal(start, *body, zeros=self._zeros(len(start) + length))]
 
     def _sealed_last(self, encoded: bytes) -> list[bytes]:
@@ -145,7 +147,7 @@ class MessageOpener(Generic[PartT]):
         """Whether what opened last was a cell."""
         return self._cells is not None
 
-    def open(self, sealed: bytes) -> PartT:
+    def open(self, sealed: Buffer) -> PartT:
         """The part in a record, or the parts in a cell as one. A part without any field is padding.
 
         It is not for tunnels in cells, where a cell may have several frames. Raises OpenError if the record
@@ -155,9 +157,11 @@ class MessageOpener(Generic[PartT]):
         parts = self.parts(sealed)
         return joined(parts, self._part_type)
 
-    def parts(self, sealed: bytes) -> list[PartT]:
+    def parts(self, sealed: Buffer) -> list[PartT]:
         """The part in a record, or the parts that are complete with a cell. Raises as open() does."""
-        encoded, final = self._records.open(sealed)
+        return self._parts(*self._records.open(sealed))
+
+    def _parts(self, encoded: bytes | memoryview, final: bool) -> list[PartT]:
         try:
             parts = [self._taken(part) for part in self._carried(self._parsed(encoded))]
         except ViolationError as error:
@@ -185,9 +189,9 @@ class MessageOpener(Generic[PartT]):
         """Whether cells may begin with this record, counted from 0: in a tunnel, after its head."""
         return place == 1 and self._direction.is_tunnel
 
-    def _parsed(self, encoded: bytes) -> PartT:
+    def _parsed(self, encoded: bytes | memoryview) -> PartT:
         try:
-            part: PartT = self._part_type.FromString(encoded)
+            part: PartT = self._part_type.FromString(encoded)  # type: ignore[arg-type]  # takes any buffer
         except DecodeError:
             raise ViolationError("a record does not contain a part") from None
         return part

@@ -39,9 +39,11 @@ class _Cipher:
         """Raises StateError at a limit."""
         if self._is_used_up:
             raise StateError("a direction has reached the limits of its key")
-        return self._counted(self._aead.encrypt(self._nonce(final), plaintext, None))
+        sealed = self._aead.encrypt(self._nonce(final), plaintext, None)
+        self._count(sealed)
+        return sealed
 
-    def open(self, sealed: bytes) -> tuple[bytes, bool] | None:
+    def open(self, sealed: Buffer) -> tuple[bytes, bool] | None:
         """The plaintext, and whether it is the final one; None if it does not open.
 
         Nothing else says whether a record is the final one, so the more frequent case is tried first.
@@ -51,7 +53,7 @@ class _Cipher:
                 plaintext = self._aead.decrypt(self._nonce(final), sealed, None)
             except InvalidTag:
                 continue
-            self._counted(sealed)
+            self._count(sealed)
             return plaintext, final
         return None
 
@@ -62,10 +64,9 @@ class _Cipher:
     def _nonce(self, final: bool) -> bytes:
         return self._records.to_bytes(_COUNTER_SIZE, "big") + bytes([final])
 
-    def _counted(self, sealed: bytes) -> bytes:
+    def _count(self, sealed: Buffer) -> None:
         self._records += 1
         self._size += len(sealed)
-        return sealed
 
 
 class RecordSealer:
@@ -128,8 +129,8 @@ class RecordOpener:
         """Whether the final record has opened, and nothing has failed."""
         return self._final_opened and self._failure is None
 
-    def open(self, sealed: bytes) -> tuple[bytes, bool]:
-        """The part in a record, and whether the record was the final one.
+    def open(self, sealed: Buffer) -> tuple[memoryview, bool]:
+        """The part in a record, not copied, and whether the record was the final one.
 
         Raises OpenError if it does not open or comes after the final one, and ViolationError if its
         content is not well formed.
@@ -157,23 +158,23 @@ class RecordOpener:
         self._failure = error
         raise error
 
-    def _decrypt(self, sealed: bytes) -> tuple[bytes, bool] | None:
+    def _decrypt(self, sealed: Buffer) -> tuple[bytes, bool] | None:
         if self._derive_key is not None:
             prefix, sealed = sealed[: self._prefix_size], sealed[self._prefix_size :]
-            self._cipher = _Cipher(self._derive_key(prefix))
+            self._cipher = _Cipher(self._derive_key(bytes(prefix)))
             self._derive_key = None
         if self._cipher is None or len(sealed) < RECORD_OVERHEAD:
             return None
         return self._cipher.open(sealed)
 
-    def _part(self, plaintext: bytes) -> bytes:
+    def _part(self, plaintext: bytes) -> memoryview:
         # It has at least 4 bytes: open() has refused shorter records.
         end = _LENGTH_SIZE + int.from_bytes(plaintext[:_LENGTH_SIZE], "big")
         if end > len(plaintext):
             self.fail(ViolationError("a record is shorter than it says"))
         if plaintext.count(0, end) != len(plaintext) - end:
             self.fail(ViolationError("a record's padding is not zero"))
-        return plaintext[_LENGTH_SIZE:end]
+        return memoryview(plaintext)[_LENGTH_SIZE:end]
 
     def __repr__(self) -> str:
         state = "failed" if self._failure else "finished" if self.finished else "open"

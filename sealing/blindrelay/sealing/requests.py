@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from blindrelay.sealing.errors import StateError
-from blindrelay.sealing.messages import MessageOpener, MessageSealer
+from blindrelay.sealing.messages import BODY_ALONE, BODY_NUMBER, MessageOpener, MessageSealer, joined
 from blindrelay.sealing.part_order import REQUEST_ORDER
-from blindrelay.sealing.records import DeriveKey
+from blindrelay.sealing.records import Buffer, DeriveKey
+from blindrelay.v1.bytes_field import lone_bytes_field
 from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_TUNNEL,
     SHAPING_PROFILE_STRICT,
@@ -114,3 +115,14 @@ class RequestOpener(MessageOpener[RequestPart]):
 
     def __init__(self, derive_key: DeriveKey) -> None:
         super().__init__(derive_key, REQUEST_ORDER, RequestPart)
+
+    def body(self, sealed: Buffer) -> Buffer:
+        """What the next record holds of the body, perhaps nothing. Raises as open() does.
+
+        A piece that is alone in its record is not copied. Any other record is opened as open() does it.
+        """
+        encoded, final = self._records.open(sealed)
+        piece = None if final else lone_bytes_field(BODY_NUMBER, encoded)
+        if piece is None or len(piece) > MAX_BODY_PIECE or self._direction.advance(BODY_ALONE) is not None:
+            return joined(self._parts(encoded, final), RequestPart).body
+        return piece

@@ -97,3 +97,12 @@ async def test_character_that_is_cut_between_two_looks_stays_whole() -> None:
     strings.look(body)
     body += b'\xa4"]'
     assert await strings.taken_out(body) == '["…"]'.encode()
+
+
+async def test_character_that_is_never_completed_stays() -> None:
+    body, strings = bytearray(b'["' + RUN + b"\xc3"), LongStrings()
+    strings.look(body)
+    body += b"a"
+    strings.look(body)
+    body += b'\xa4"]'
+    assert await strings.taken_out(body) == body

@@ -44,8 +44,8 @@ class LongStrings:
         end = len(body) if end is None else min(end, len(body))
         if self._has_many:
             return
-        self._quotes += body.count(_QUOTE, self._seen, end)
         while not self._has_many and (quote := body.find(_QUOTE, self._seen, end)) >= 0:
+            self._quotes += 1
             if self._is_plain(body, quote):
                 self._found.append((self._start, quote))
             self._run, self._start, self._seen = None, quote + 1, quote + 1
@@ -100,6 +100,8 @@ class _Run:
     def _continues(self, data: bytearray) -> bool:
         if b"\\" in data or len(data.translate(None, _CONTROLS)) < len(data):
             return False
+        if data.isascii():
+            return not self._decoder.getstate()[0]
         try:
             self._decoder.decode(data)
         except UnicodeDecodeError:

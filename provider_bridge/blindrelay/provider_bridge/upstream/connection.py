@@ -9,7 +9,9 @@ import h11
 
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.socket_stream import SocketStream
-from blindrelay.v1.limits import MAX_BODY_PIECE
+
+UPLOADED_AT_ONCE: Final = 262_144
+"""Bytes of a request's body that are offered to the system together."""
 
 WRITE_SECONDS: Final = 60.0
 """Without the provider taking any more of what is written."""
@@ -124,25 +126,27 @@ class HttpConnection:
         self._stream.close()
 
     async def _upload(self, request: h11.Request, body: bytes | bytearray) -> None:
-        unsent = self._protocol.send(request) or b""
-        for start in range(0, len(body), MAX_BODY_PIECE):
-            # Copied slice by slice. The view is released before the wait, so that the body may be emptied.
-            with memoryview(body) as view:
-                data = bytes(view[start : start + MAX_BODY_PIECE])
-            unsent += self._protocol.send(h11.Data(data=data)) or b""
-            if not await self._write(unsent):
-                return
-            unsent = b""
-        await self._write(unsent + (self._protocol.send(h11.EndOfMessage()) or b""))
+        """The body is sent as it is: its length is in the head. h11 only counts it."""
+        beginning = self._protocol.send(request) or b""
+        if body:
+            with memoryview(body) as whole:
+                self._protocol.send_with_data_passthrough(h11.Data(data=whole))  # type: ignore[arg-type]
+                beginning += whole[:UPLOADED_AT_ONCE]  # leaves with the head
+        if await self._write(beginning) and await self._write(body, UPLOADED_AT_ONCE):
+            self._protocol.send(h11.EndOfMessage())
 
-    async def _write(self, data: bytes) -> bool:
-        """Sends all of it; false as soon as a response has refused the request."""
-        unsent = memoryview(data)
-        while unsent and (unsent := unsent[self._stream.send(unsent) :]):
-            await self._stream.room(WRITE_SECONDS, or_arrival=self._head is None)
+    async def _write(self, data: bytes | bytearray, start: int = 0) -> bool:
+        """Sends what comes from `start` on; false as soon as a response has refused the request."""
+        while start < len(data):
+            # Released before the wait, also by a failure: the body may be changed then.
+            with memoryview(data)[start : start + UPLOADED_AT_ONCE] as unsent:
+                sent, size = self._stream.send(unsent), len(unsent)
+            start += sent
+            if sent < size:
+                await self._stream.room(WRITE_SECONDS, or_arrival=self._head is None)
             if self._is_refused():
                 return False
-        return not self._is_refused()
+        return True
 
     def _is_refused(self) -> bool:
         while self._head is None and self._stream.poll():
