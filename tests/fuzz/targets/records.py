@@ -150,7 +150,7 @@ def _delivered(tape: Tape, due: Sequence[tuple[bytes, object]]) -> bytes | None:
 
 def _opened(
     opener: RecordOpener, sealed: bytes, failure: SealingError | None
-) -> tuple[tuple[bytes, bool] | None, SealingError | None]:
+) -> tuple[tuple[memoryview, bool] | None, SealingError | None]:
     try:
         return opener.open(sealed), failure
     except (OpenError, ViolationError) as error:

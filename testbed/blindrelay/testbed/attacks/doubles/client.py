@@ -66,13 +66,13 @@ def with_fallback_to_clear() -> AbstractContextManager[object]:
     """What does not open is taken for a response in clear."""
     opened = records.RecordOpener.open
 
-    def in_clear(self: Any, sealed: bytes) -> tuple[bytes, bool]:
+    def in_clear(self: Any, sealed: bytes) -> tuple[memoryview, bool]:
         begun = self._cipher is not None
         try:
             return opened(self, sealed)
         except SealingError:
             self._failure = None
-        return _as_clear_text(sealed, begun).SerializeToString(), True
+        return memoryview(_as_clear_text(sealed, begun).SerializeToString()), True
 
     return patches(
         patch.object(records.RecordOpener, "open", in_clear),
