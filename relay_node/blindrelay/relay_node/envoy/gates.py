@@ -22,6 +22,10 @@ from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.limits import DEADLINE_SECONDS, LEASE_ROOM, MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 
+BATCH_SECONDS: Final = 0.25
+"""Seconds that a line waits for others at most. Envoy itself keeps lines for 0.1 seconds, and nobody waits for
+what the ledger answers unless an account is near its limit."""
+
 LEASE_SECONDS: Final = 300
 """How long a lease for a token of the file is valid."""
 
@@ -79,6 +83,8 @@ class _Given:
 
 class EnvoyLeaseGate(LeaseGate):
     """Admits by the ledger's leases."""
+
+    batch_seconds = BATCH_SECONDS
 
     def __init__(self, config: RelayConfig, ledger: PeerConfig, admission: Admission, log: AuditLog) -> None:
         """Raises ConfigError for unusable token and TLS files."""
