@@ -63,7 +63,7 @@ class Ledger:
     """The ledger at one address. Create it in a running event loop."""
 
     def __init__(self, config: PeerConfig, audit_log: AuditLog, batch_seconds: float) -> None:
-        """A line waits for others for `batch_seconds`. Raises ConfigError for unusable TLS and token files."""
+        """Lines wait for others for `batch_seconds`. Raises ConfigError for unusable TLS and token files."""
         self.address = config.address
         self._batch_seconds = batch_seconds
         self.up: bool | None = None

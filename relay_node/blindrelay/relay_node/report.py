@@ -16,7 +16,7 @@ from blindrelay.v1.ledger_pb2 import ReportLines
 from blindrelay.v1.outer_status import OuterStatus
 
 _Line = Mapping[str, Mapping[str, object]]
-"""The fields of a ReportLine. A message made for each line, and copied into a batch, would cost twice as much."""
+"""The fields of a ReportLine. To make a message of each line and copy it into a batch costs twice as much."""
 
 MAX_LINES: Final = 100_000
 """Lines that wait for the ledger: some 50 MB. When there are that many, no exchange starts."""

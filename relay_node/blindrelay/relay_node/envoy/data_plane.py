@@ -129,7 +129,7 @@ class DataPlane:
     def _start(self, start: Start) -> None:
         """Notes an exchange, and counts it unless the control process gets it."""
         lease = self._gate.leases.read(start.lease, _GRACE_SECONDS)
-        if lease is None or start.text in self._running or not forwards(start, lease):
+        if lease is None or start.text in self._running or not forwards(start):
             return
         try:
             key_id = parse_envelope(start.envelope).key_id

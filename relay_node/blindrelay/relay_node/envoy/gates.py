@@ -23,8 +23,10 @@ from blindrelay.v1.limits import DEADLINE_SECONDS, LEASE_ROOM, MAX_DIRECTORIES_S
 from blindrelay.v1.outer_status import OuterStatus
 
 BATCH_SECONDS: Final = 0.25
-"""Seconds that a line waits for others at most. Envoy itself keeps lines for 0.1 seconds, and nobody waits for
-what the ledger answers unless an account is near its limit."""
+"""Seconds that a line waits for others at most.
+
+Envoy keeps them for 0.1 seconds itself, and only an account near its limit waits for what the ledger answers.
+"""
 
 LEASE_SECONDS: Final = 300
 """How long a lease for a token of the file is valid."""
