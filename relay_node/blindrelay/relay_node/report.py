@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from blindrelay.serving import CallRefusedError
 from blindrelay.v1.ledger_pb2 import ReportLines
@@ -84,7 +84,7 @@ class Report:
         """At most BATCH_LINES lines from this number on, or None if there are none."""
         first = max(sequence, self._first)
         skipped = first - self._first
-        lines = list(islice(self._lines, skipped, skipped + BATCH_LINES))
+        lines: list[Any] = list(islice(self._lines, skipped, skipped + BATCH_LINES))
         return ReportLines(first_sequence=first, lines=lines) if lines else None
 
     def _write(self, line: _Line) -> int:

@@ -42,7 +42,7 @@ _LATE_SECONDS: Final = 60
 class _Exchange:
     """One that Envoy has taken. `counted` is what the gate returned when it counted it."""
 
-    start: Start
+    envelope: bytes
     lease: Lease
     since: float
     counted: Any = None
@@ -137,14 +137,14 @@ class DataPlane:
             return
         if len(self._running) >= _MAX_RUNNING:
             self._forget_oldest()
-        exchange = _Exchange(start, lease, self._clock())
+        exchange = _Exchange(start.envelope, lease, self._clock())
         self._running[start.text] = exchange
         if key_id in self._keys and lease.account not in self._careful:
             self._count(exchange)
 
     def _count(self, exchange: _Exchange) -> None:
         with suppress(CallRefusedError):  # the ledger takes no more lines; the gate is closed by now
-            exchange.counted = self._gate.count_start(exchange.start, exchange.lease)
+            exchange.counted = self._gate.count_start(exchange.envelope, exchange.lease)
 
     def _end(self, exchange: _Exchange, end: End) -> None:
         if exchange.counted is None and end.cluster in self._replicas:

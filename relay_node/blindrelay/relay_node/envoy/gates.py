@@ -12,7 +12,7 @@ from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.config import PeerConfig, RelayConfig
 from blindrelay.relay_node.envoy.discovery import Rate
 from blindrelay.relay_node.envoy.routes import ADDRESS_KEY
-from blindrelay.relay_node.envoy.usage_pipe import End, Start
+from blindrelay.relay_node.envoy.usage_pipe import End
 from blindrelay.relay_node.gate import Entrant, Gate, TokenEntrant, TokenGate, token_file_of
 from blindrelay.relay_node.lease_gate import LeaseGate
 from blindrelay.relay_node.report import MAX_LINES
@@ -56,7 +56,7 @@ class EnvoyGate(Gate, Protocol):
     def rates(self) -> set[Rate]:
         """The rates of the leases that are in use."""
 
-    def count_start(self, start: Start, lease: Lease) -> object:
+    def count_start(self, envelope: bytes, lease: Lease) -> object:
         """Counts an exchange that Envoy forwards. count_end() gets what this returns."""
 
     def count_end(self, started: Any, end: End) -> None:
@@ -116,9 +116,9 @@ class EnvoyLeaseGate(LeaseGate):
         """The rates in the leases that clients have."""
         return {Rate(lease.rate, lease.burst) for lease in self._given.now() if lease.rate is not None}
 
-    def count_start(self, start: Start, lease: Lease) -> tuple[Lease, int]:
+    def count_start(self, envelope: bytes, lease: Lease) -> tuple[Lease, int]:
         """Reports the start to the ledger. Raises CallRefusedError if it takes no lines."""
-        number = self._report.start(lease.lease_id, start.envelope, _DEADLINE_SECONDS)
+        number = self._report.start(lease.lease_id, envelope, _DEADLINE_SECONDS)
         account = self._accounts.of(lease)
         account.enter()
         account.started(number)
@@ -194,7 +194,7 @@ class EnvoyTokenGate(TokenGate):
         """None: a token of the file has no rate."""
         return set()
 
-    def count_start(self, start: Start, lease: Lease) -> str:
+    def count_start(self, envelope: bytes, lease: Lease) -> str:
         """Counts it for the token's share."""
         self._running[lease.account] += 1
         return lease.account
