@@ -19,18 +19,18 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from blindrelay.ledger.books.columns import ARRAYS, Column
 from blindrelay.ledger.books.errors import BooksError
-from blindrelay.ledger.books.postgresql_link import LOCK, UNLOCK, Link, errors
+from blindrelay.ledger.books.postgresql_link import LOCK, UNLOCK, Link, end_batch, errors
 from blindrelay.ledger.books.set_statement import Rows, SetStatement
 from blindrelay.ledger.books.store import Row, Statements, Value
 
 if TYPE_CHECKING:
-    from psycopg import Cursor
+    from psycopg import Cursor, Pipeline
 
     from blindrelay.ledger.books.postgresql_link import Connection
 
@@ -42,13 +42,13 @@ OLDEST: Final = 150_000
 
 HANGING_SECONDS: Final = 5.0
 """A ledger that hangs within a transaction keeps all others waiting, and after ten seconds their relays start
-nothing. So the server ends its connection before."""
+nothing. So the server ends its connection sooner."""
 
 _TAKE_LOCK: Final = (
     f"SELECT pg_advisory_lock({LOCK}), set_config('synchronous_commit', 'off', true), "
     f"set_config('idle_in_transaction_session_timeout', '{int(HANGING_SECONDS * 1000)}', true)"
 )
-"""The settings are the transaction's. The lock stays until it is given up, or the connection ends."""
+"""The settings end with the transaction. The lock stays until it is given up, or the connection ends."""
 
 _UNLOCK_AND_FLUSH: Final = f"{UNLOCK}, pg_logical_emit_message(true, 'blindrelay', '')"
 """A transaction of its own. It writes a word to the log, and waits as synchronous_commit says."""
@@ -66,13 +66,12 @@ _TYPES: Final = (
 class PostgresqlStatements:
     """Statements on a PostgreSQL connection.
 
-    With a pipeline in `batch`, those up to a result that is fetched are sent together. To fetch it ends the
-    pipeline and begins the next: the server counts idle time between two of them only.
+    With a pipeline, statements are sent in batches. Each ends with one whose result is fetched.
     """
 
-    def __init__(self, connection: Connection, batch: ExitStack | None = None) -> None:
+    def __init__(self, connection: Connection, pipeline: Pipeline | None = None) -> None:
         self._connection = connection
-        self._batch = batch
+        self._pipeline = pipeline
 
     def run(self, statement: str, **values: Value) -> None:
         self._connection.execute(_translated(statement), values)
@@ -102,9 +101,8 @@ class PostgresqlStatements:
         return self._fetched(cursor) if statement.returns_rows else []
 
     def _fetched(self, cursor: Cursor[Any]) -> list[Any]:
-        if self._batch is not None:
-            self._batch.close()
-            self._batch.enter_context(self._connection.pipeline())
+        if self._pipeline is not None:
+            end_batch(self._connection, self._pipeline)
         return cursor.fetchall()
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
@@ -182,11 +180,10 @@ class PostgresqlStore:
     @contextmanager
     def writing(self) -> Iterator[Statements]:
         """One transaction: all of it is in the database afterwards, or nothing if the block raises."""
-        with self._connected(self._writer) as connection, ExitStack() as batch:
-            batch.enter_context(connection.pipeline())
+        with self._connected(self._writer) as connection, connection.pipeline() as pipeline:
             connection.execute(b"BEGIN")
             connection.execute(_TAKE_LOCK)
-            yield PostgresqlStatements(connection, batch)
+            yield PostgresqlStatements(connection, pipeline)
             connection.execute(b"COMMIT")
             connection.execute(_UNLOCK_AND_FLUSH)
 
