@@ -111,6 +111,24 @@ async def test_cancelling_ends_the_exchange_at_once(bridge: ScriptedBridge, seal
         await asyncio.to_thread(wait_for, lambda: bridge.cancelled == [True])
 
 
+def test_complete_response_leaves_the_call_to_its_end(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    """A client that cancelled the call of a relay that is slow to end it would look like one that aborts."""
+    may_end, ended = threading.Event(), list[bool]()
+
+    async def slow_to_end(received: Received, respond: Responder) -> None:
+        await whole(received, respond)
+        await until(may_end)
+        ended.append(True)
+
+    bridge.answer = slow_to_end
+    client.get(URL)
+    bridge.answer = whole
+    client.get(URL)  # on the same connection: what the client sent before has arrived
+    may_end.set()
+    wait_for(lambda: bool(ended or bridge.cancelled))
+    assert bridge.cancelled == []
+
+
 def test_closing_a_stream_early_ends_the_exchange(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     for _ in range(50):  # complete responses are not cancelled
         client.get(URL)

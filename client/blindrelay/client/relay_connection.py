@@ -85,7 +85,10 @@ class RelayConnection:
         self._users += 1
         try:
             await self.connect(connect)
-            async with asyncio.timeout(pool):
+            if self._room.locked():
+                async with asyncio.timeout(pool):
+                    await self._room.acquire()
+            else:
                 await self._room.acquire()
         except TimeoutError:
             self._users -= 1
@@ -118,6 +121,8 @@ class RelayConnection:
             self._replace_channel()
         self._channel.use()
         try:
+            if self._channel.grpc.get_state() is grpc.ChannelConnectivity.READY:
+                return
             async with asyncio.timeout(timeout):
                 await self._connect()
         except grpc.aio.UsageError:
