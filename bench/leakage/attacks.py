@@ -34,14 +34,18 @@ Model = Callable[[int], Any]
 """Makes a classifier with a seed."""
 
 
-def features(traces: Sequence[Trace]) -> Array:
-    """For each trace the first sizes and gaps, sums over all of it, and lengths of words."""
-    return np.array([_row(trace) for trace in traces], dtype=np.float32)
+def features(traces: Sequence[Trace], *, both_ways: bool = False) -> Array:
+    """For each trace the first sizes and gaps, sums over all of it, and lengths of words.
+
+    They are those of the messages to the client, or of the client's, too, if `both_ways`.
+    """
+    rows = [_row(trace.down) + (_row(trace.up) if both_ways else []) for trace in traces]
+    return np.array(rows, dtype=np.float32)
 
 
 def forest(seed: int) -> Any:
     """A random forest."""
-    return RandomForestClassifier(n_estimators=200, random_state=seed, n_jobs=1)
+    return RandomForestClassifier(n_estimators=200, random_state=seed, n_jobs=-1)
 
 
 def boosting(seed: int) -> Any:
@@ -63,13 +67,11 @@ def boosting(seed: int) -> Any:
 MODELS: Final[dict[str, Model]] = {"random forest": forest, "gradient boosting": boosting}
 
 
-def scores(
-    traces: Sequence[Trace], classes: Sequence[Any], groups: Sequence[Any], model: Model, seed: int
-) -> Array:
-    """For each trace the chances of all classes, by a model that was not trained with its group."""
+def scores(rows: Array, classes: Sequence[Any], groups: Sequence[Any], model: Model, seed: int) -> Array:
+    """For each row of features the chances of all classes, by a model that was not trained with its group."""
     known, wanted = np.unique(np.array(list(map(str, classes))), return_inverse=True)
     _, grouped = np.unique(np.array(list(map(str, groups))), return_inverse=True)
-    found, rows = np.zeros((len(traces), len(known))), features(traces)
+    found = np.zeros((len(rows), len(known)))
     folds = GroupKFold(min(5, grouped.max() + 1))
     for train, test in folds.split(rows, wanted, grouped):
         fitted = model(seed).fit(rows[train], wanted[train])
@@ -127,9 +129,9 @@ def interval(value: Callable[[Array], float], groups: Sequence[Any], seed: int) 
     return float(low), float(high)
 
 
-def _row(trace: Trace) -> list[float]:
-    times = [at for at, _ in trace.down]
-    sizes = [float(size) for _, size in trace.down]
+def _row(records: Sequence[tuple[float, int]]) -> list[float]:
+    times = [at for at, _ in records]
+    sizes = [float(size) for _, size in records]
     gaps = [after - before for before, after in zip([0.0, *times], times, strict=False)]
     sums = [len(sizes), sum(sizes), max(times, default=0.0), *_moments(sizes), *_moments(gaps)]
     return [*_fitted(sizes), *_fitted(gaps), *sums, *_lengths(sizes)]

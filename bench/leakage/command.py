@@ -54,10 +54,13 @@ def leakage(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace) -> Plan:
     plan = QUICK if arguments.quick else FULL
+    given = {
+        shape: (arguments.off_parallel if shape == "off" else arguments.parallel) or usual
+        for shape, usual in plan.parallel.items()
+    }
     return replace(
         plan,
-        parallel=arguments.parallel or plan.parallel,
-        off_parallel=arguments.off_parallel or plan.off_parallel,
+        parallel=given,
         cpu_rounds=0 if arguments.without_cpu else plan.cpu_rounds,
     )
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import random
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import Any, Final
+from typing import Final
 
-from bench.chain import ROOT
+from bench.leakage.client_process import ask, client_process
 from bench.leakage.corpus import topic_texts
 from bench.leakage.exchanges import of_game
 from bench.leakage.figures import SHAPES, Figure
@@ -86,30 +83,14 @@ def _gaps(chance: random.Random) -> tuple[float, ...]:
 def _measured(scene: Scene, shape: str, count: int) -> tuple[Spent, list[float]]:
     order = {"connection": f"{scene.connection}&shape={shape}", "count": count}
     pids = {name: scene.pids[name] for name in ("relay", "bridge")}
-    with ExitStack() as stack:
-        client = stack.enter_context(_client())
-        stack.callback(client.kill)
-        _ask(client, json.dumps(order))
+    with client_process("bench.leakage.streams") as client:
+        ask(client, json.dumps(order))
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-        done = _ask(client, "go")
+        done = ask(client, "go")
         spent = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
         client.wait(30)
     first = [at - scene.replays[number].gaps[0] for number, at in done["first"]]
     return {**spent, "client": done["cpu"]}, first
-
-
-def _client() -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "bench.leakage.streams"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-
-
-def _ask(client: subprocess.Popen[str], line: str) -> dict[str, Any]:
-    if client.stdin is None or client.stdout is None:
-        raise RuntimeError("the client has no pipes")
-    client.stdin.write(line + "\n")
-    client.stdin.flush()
-    answer: dict[str, Any] = json.loads(client.stdout.readline())
-    return answer
 
 
 def _cpu_rows(spent: dict[str, list[Spent]], plan: Plan) -> list[Figure]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,20 +20,21 @@ LENGTHS: Final = (256, 1_000)
 ENDINGS: Final[tuple[Ending, ...]] = ("stop", "length", "error", "cut", "refused")
 
 
+_Placed = tuple[float, Replay]
+"""A replay, and its place in the run, from 0 to 1."""
+
+
 def replays(plan: Plan, source: Path | None, seed: int) -> tuple[str, list[Replay]]:
-    """The name of the known answers' source, and everything to record, in a shuffled order."""
+    """The name of the known answers' source, and everything to record, in its order.
+
+    The order is random, but all answers are given once before one is given again, and so on with topics and
+    models. How busy the machine was at some time then says nothing of what was given.
+    """
     chance = random.Random(seed)
     name, known = known_answers(plan.answers, round(USUAL.rate * plan.longest * 0.8), source, chance)
-    made = [
-        _said(text, USUAL, chance, plan, {"game": "identify", "answer": number})
-        for number, text in enumerate(known)
-        for _ in range(plan.draws)
-    ]
-    made += _about_topics(plan, chance)
-    made += _by_models(plan, chance)
-    made += _counted(known, plan)
-    chance.shuffle(made)
-    return name, made
+    placed = [*_known(known, plan, chance), *_about_topics(plan, chance), *_by_models(plan, chance)]
+    placed += [(chance.random(), replay) for replay in _counted(known, plan)]
+    return name, [replay for _, replay in sorted(placed, key=itemgetter(0))]
 
 
 def of_game(game: str) -> Callable[[Any], bool]:
@@ -40,22 +42,69 @@ def of_game(game: str) -> Callable[[Any], bool]:
     return lambda label: isinstance(label, dict) and label.get("game") == game
 
 
-def _about_topics(plan: Plan, chance: random.Random) -> list[Replay]:
-    texts = topic_texts(plan.prompts, round(USUAL.rate * plan.longest * 0.8), chance)
+def is_extra(label: Any) -> bool:
+    """Whether a label is of an exchange that is recorded only in `strict`."""
+    return isinstance(label, dict) and bool(label.get("extra"))
+
+
+def recorded_in(shape: str, made: Sequence[Replay]) -> list[int]:
+    """The places of the replays that are recorded in a shape, in the order of their exchanges.
+
+    The control is recorded in a random order. On a busy machine an attack wins it only if it was trained with
+    exchanges from all times.
+    """
+    places = [place for place, replay in enumerate(made) if shape == "strict" or not is_extra(replay.label)]
+    return random.Random(len(made)).sample(places, len(places)) if shape == "off" else places
+
+
+def _known(known: list[str], plan: Plan, chance: random.Random) -> list[_Placed]:
     return [
-        _said(text.words, USUAL, chance, plan, {"game": "topic", "topic": text.topic, "prompt": text.prompt})
+        _placed(
+            (draw, plan.strict_draws, plan.draws),
+            *(text, USUAL, chance, plan, {"game": "identify", "answer": number}),
+        )
+        for number, text in enumerate(known)
+        for draw in range(plan.strict_draws)
+    ]
+
+
+def _about_topics(plan: Plan, chance: random.Random) -> list[_Placed]:
+    texts = topic_texts(plan.strict_prompts, round(USUAL.rate * plan.longest * 0.8), chance)
+    return [
+        _placed(
+            (int(text.prompt.rpartition("/")[2]), plan.strict_prompts, plan.prompts),
+            *(text.words, USUAL, chance, plan),
+            {"game": "topic", "topic": text.topic, "prompt": text.prompt},
+        )
         for text in texts
     ]
 
 
-def _by_models(plan: Plan, chance: random.Random) -> list[Replay]:
-    texts = [text.words for text in topic_texts(max(1, plan.model_texts // 20 + 1), 400, chance)]
-    said = chance.sample(texts, plan.model_texts)
+def _by_models(plan: Plan, chance: random.Random) -> list[_Placed]:
+    count = plan.strict_model_texts
+    said = chance.sample([text.words for text in topic_texts(count // 20 + 1, 400, chance)], count)
     return [
-        _said(text, rhythm, chance, plan, {"game": "model", "model": number, "prompt": place})
+        _placed(
+            (place, count, plan.model_texts),
+            *(text, rhythm, chance, plan, {"game": "model", "model": number, "prompt": place}),
+        )
         for number, rhythm in enumerate(MODELS)
         for place, text in enumerate(said)
     ]
+
+
+def _placed(
+    turn: tuple[int, int, int],
+    text: str,
+    rhythm: Rhythm,
+    chance: random.Random,
+    plan: Plan,
+    label: dict[str, Any],
+) -> _Placed:
+    """`turn`: its number, of how many, and how many of them are recorded in all shapes."""
+    number, count, usual = turn
+    extra = {"extra": True} if number % (count // usual) else {}
+    return (number + chance.random()) / count, _said(text, rhythm, chance, plan, label | extra)
 
 
 def _counted(known: list[str], plan: Plan) -> list[Replay]:

@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 
 from bench.leakage import attacks
-from bench.leakage.exchanges import of_game
+from bench.leakage.exchanges import is_extra, of_game
 from bench.leakage.figures import Figure
+from bench.leakage.naming import Guesses, named
 from bench.leakage.traces import Recording, Trace
 from blindrelay.sealing import BALANCED, STRICT
 
@@ -24,6 +25,9 @@ _IDENTIFY: Final = {"off": (0.95, True), "balanced": (0.10, False), "strict": (0
 _BITS: Final = {"balanced": 5.0, "strict": 1.0}
 _TOPIC: Final = {"balanced": 0.02, "strict": 0.01}
 _MODEL: Final = {"balanced": 0.25, "strict": 0.15}
+_TUNNEL_OFF: Final = 0.9
+_TUNNEL_MARGIN: Final = 0.1
+"""Above chance. The cells of a tunnel tell nothing, but of few tries a few lucky ones count for much."""
 
 Progress = Callable[[str], None]
 
@@ -31,7 +35,7 @@ Progress = Callable[[str], None]
 def play(recording: Recording, seed: int, tell: Progress) -> list[Figure]:
     """All games that the labels of a recording allow."""
     figures = bits(recording)
-    for game in (identify, topic, model):
+    for game in (identify, topic, model, tunnel):
         tell(f"{recording.shape}: {game.__name__}")
         figures += game(recording, seed)
     return figures + endings(recording)
@@ -47,27 +51,15 @@ def identify(recording: Recording, seed: int) -> list[Figure]:
     if len(set(answers)) < 2 or max(draws) < 1:
         return []
     target, least = _IDENTIFY.get(recording.shape, (None, False))
-    count = len(set(answers))
+    count, rows = len(set(answers)), attacks.features(traces)
     row = f"name the answer out of {count} (chance {1 / count:.2g})"
-    return [
-        _named(
-            row,
-            recording.shape,
-            name,
-            maker,
-            (traces, answers, draws),
-            range(len(traces)),
-            seed,
-            target,
-            least,
-        )
-        for name, maker in attacks.MODELS.items()
-    ]
+    every = range(len(traces))
+    return named(Guesses(row, recording.shape, rows, answers, draws, every, target, least), seed)
 
 
 def bits(recording: Recording) -> list[Figure]:
     """G2: how much the whole sequence says, of sizes, and of sizes and times to the grid."""
-    traces = [trace for trace in recording.traces if not of_game("ending")(trace.label)]
+    traces = [trace for trace in recording.traces if _is_counted(trace.label)]
     grid, shape = _GRID.get(recording.shape, 100), recording.shape
     sizes = [tuple(size for _, size in trace.down) for trace in traces]
     timely = traces if shape == "off" else [trace for trace in traces if _on_time(trace, grid)]
@@ -97,9 +89,9 @@ def topic(recording: Recording, seed: int) -> list[Figure]:
     prompts = [trace.label["prompt"] for trace in traces]
     if len(set(topics)) < 2 or len(set(prompts)) < 5:
         return []
-    figures = []
+    figures, rows = [], attacks.features(traces)
     for name, maker in attacks.MODELS.items():
-        found = attacks.scores(traces, topics, prompts, maker, seed)
+        found = attacks.scores(rows, topics, prompts, maker, seed)
         base = attacks.chance_precision(found, topics, seed)
         gained = attacks.precision(found, topics, np.arange(len(topics))) - base
         low, high = attacks.interval(partial(attacks.precision, found, topics), prompts, seed)
@@ -120,11 +112,23 @@ def model(recording: Recording, seed: int) -> list[Figure]:
     if len(set(models)) < 2 or len(set(texts)) < 2:
         return []
     row = f"name the model out of {len(set(models))} by its rhythm"
-    target = _MODEL.get(recording.shape)
-    return [
-        _named(row, recording.shape, name, maker, (traces, models, texts), texts, seed, target)
-        for name, maker in attacks.MODELS.items()
-    ]
+    target, rows = _MODEL.get(recording.shape), attacks.features(traces)
+    return named(Guesses(row, recording.shape, rows, models, texts, texts, target), seed)
+
+
+def tunnel(recording: Recording, seed: int) -> list[Figure]:
+    """G7: which of the known conversations passed through a tunnel? Records of both directions count."""
+    traces = recording.of(of_game("tunnel"))
+    conversations = [trace.label["conversation"] for trace in traces]
+    draws = _numbered(conversations)
+    count = len(set(conversations))
+    if count < 2 or max(draws) < 1:
+        return []
+    least = recording.shape == "off"
+    target = _TUNNEL_OFF if least else 1 / count + _TUNNEL_MARGIN
+    row = f"name the conversation in a tunnel out of {count} (chance {1 / count:.2g})"
+    rows, every = attacks.features(traces, both_ways=True), range(len(traces))
+    return named(Guesses(row, recording.shape, rows, conversations, draws, every, target, least), seed)
 
 
 def endings(recording: Recording) -> list[Figure]:
@@ -136,28 +140,6 @@ def endings(recording: Recording) -> list[Figure]:
     row = f"kinds of ending that look different, of {len(traces)}"
     target, least = (2, True) if recording.shape == "off" else (1, False)
     return [Figure(row, recording.shape, len(seen), target=target, least=least)]
-
-
-Known = tuple[Sequence[Trace], Sequence[Hashable], Sequence[Hashable]]
-"""Traces, the class of each, and the group of each: what is trained on no group is tested on it."""
-
-
-def _named(
-    row: str,
-    shape: str,
-    attack: str,
-    maker: attacks.Model,
-    known: Known,
-    drawn: Sequence[Hashable],
-    seed: int,
-    target: float | None,
-    least: bool = False,
-) -> Figure:
-    """The share of traces whose class was named. `drawn` are the groups of the interval."""
-    traces, classes, groups = known
-    found = attacks.hits(attacks.scores(traces, classes, groups, maker, seed), classes)
-    low, high = attacks.interval(partial(attacks.share, found), drawn, seed)
-    return Figure(f"{row}, {attack}", shape, float(found.mean()), low, high, target, least)
 
 
 def entropy(values: Sequence[Hashable]) -> float:
@@ -175,13 +157,18 @@ def _on_time(trace: Trace, grid: int) -> bool:
     return all(abs(at - grid * place) < grid / 2 for place, (at, _) in enumerate(trace.down, 1))
 
 
+def _is_counted(label: object) -> bool:
+    """Whether the bits of an exchange count. What only `strict` has would make it differ from the others."""
+    return not any((of_game("ending")(label), of_game("tunnel")(label), is_extra(label)))
+
+
 def _answer(trace: Trace) -> str:
     return str(trace.label["answer"] if isinstance(trace.label, dict) else trace.label)
 
 
-def _numbered(answers: Sequence[str]) -> list[int]:
+def _numbered(answers: Sequence[Hashable]) -> list[int]:
     """For each the number of times that it came before."""
-    seen: Counter[str] = Counter()
+    seen: Counter[Hashable] = Counter()
     numbers = []
     for answer in answers:
         numbers.append(seen[answer])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +15,13 @@ class Plan:
         answers, draws: known answers, and how often each is given, with fresh gaps.
         prompts: of each topic; each has two answers.
         model_texts: texts that each model says.
+        strict_draws, strict_prompts, strict_model_texts: multiples of them, for `strict`. Its aims are
+            close to chance, and of few tries a few lucky ones would miss them.
         longest: seconds of an answer at most.
-        parallel, off_parallel: exchanges at once, shaped and unshaped.
+        parallel: exchanges at once, by shape.
+        conversations, tunnel_draws: conversations in tunnels, and how often each is held.
+        tunnels: how many are open at once.
+        idle_seconds: for which tunnels are open and nobody speaks.
         cpu_rounds, cpu_exchanges: for the CPU time, interleaved.
     """
 
@@ -24,9 +30,15 @@ class Plan:
     draws: int
     prompts: int
     model_texts: int
+    strict_draws: int
+    strict_prompts: int
+    strict_model_texts: int
     longest: float
-    parallel: int
-    off_parallel: int
+    parallel: Mapping[str, int]
+    conversations: int
+    tunnel_draws: int
+    tunnels: int
+    idle_seconds: float
     cpu_rounds: int
     cpu_exchanges: int
 
@@ -37,9 +49,15 @@ FULL: Final = Plan(
     draws=5,
     prompts=20,
     model_texts=30,
+    strict_draws=20,
+    strict_prompts=20,
+    strict_model_texts=120,
     longest=40.0,
-    parallel=60,
-    off_parallel=30,
+    parallel={"off": 30, "balanced": 100, "strict": 190},
+    conversations=10,
+    tunnel_draws=15,
+    tunnels=30,
+    idle_seconds=10.0,
     cpu_rounds=3,
     cpu_exchanges=40,
 )
@@ -49,9 +67,15 @@ QUICK: Final = Plan(
     draws=3,
     prompts=2,
     model_texts=3,
+    strict_draws=3,
+    strict_prompts=2,
+    strict_model_texts=3,
     longest=12.0,
-    parallel=120,
-    off_parallel=40,
+    parallel={"off": 40, "balanced": 120, "strict": 120},
+    conversations=5,
+    tunnel_draws=5,
+    tunnels=25,
+    idle_seconds=5.0,
     cpu_rounds=1,
     cpu_exchanges=20,
 )

@@ -16,10 +16,12 @@ from bench.leakage.costs import byte_figures, cpu_figures
 from bench.leakage.exchanges import of_game, replays
 from bench.leakage.figures import SHAPES, Figure, table, write_csv
 from bench.leakage.games import play
+from bench.leakage.idle_costs import idle_figures
 from bench.leakage.plan import Plan
 from bench.leakage.plots import draw_answer, draw_figures
 from bench.leakage.request_sizes import request_figures
 from bench.leakage.traces import Recording, Trace, load_traces, record_all
+from bench.leakage.tunnels import record_tunnels
 from bench.machine import machine
 
 BUILD: Final = ROOT / "build" / "leakage"
@@ -92,6 +94,7 @@ def _figures(given: Given) -> tuple[list[Figure], list[Recording]]:
     figures += byte_figures(recordings)
     if given.plan.cpu_rounds:
         figures += cpu_figures(given.plan, given.seed, _tell)
+        figures += idle_figures(given.plan, _tell)
     return figures, recordings
 
 
@@ -100,7 +103,9 @@ def _recordings(given: Given) -> list[Recording]:
         return [Recording(shape, load_traces(path)) for shape, path in given.traces.items()]
     name, said = replays(given.plan, given.texts, given.seed)
     _tell(f"{len(said)} answers in each of {len(SHAPES)} shapes; the known answers are of {name}")
-    return record_all(said, SHAPES, given.plan, BUILD)
+    recordings = record_all(said, SHAPES, given.plan, BUILD)
+    record_tunnels(recordings, given.plan, given.seed, BUILD, _tell)
+    return recordings
 
 
 def _about(given: Given, recordings: Sequence[Recording], seconds: float) -> str:

@@ -6,11 +6,12 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.leakage.exchanges import recorded_in
 from bench.leakage.plan import Plan
 from blindrelay.testbed.trace.recording import Recorded, record
 from blindrelay.testbed.trace.scene import Scene, replaying
@@ -38,6 +39,11 @@ class Trace:
         """The messages to the client: milliseconds and bytes."""
         return [(at, size) for at, direction, size in self.rows if direction == "down"]
 
+    @property
+    def up(self) -> list[tuple[float, int]]:
+        """The messages to the bridge."""
+        return [(at, size) for at, direction, size in self.rows if direction == "up"]
+
 
 @dataclass
 class Recording:
@@ -59,7 +65,7 @@ class Recording:
 
 
 def record_all(replays: Sequence[Replay], shapes: Iterable[str], plan: Plan, folder: Path) -> list[Recording]:
-    """Records every replay in every shape, and writes the traces to files in a folder."""
+    """Records the replays in every shape, and writes the traces to files in a folder."""
     with replaying(replays) as scene:
         return [_recorded(scene, shape, plan, folder) for shape in shapes]
 
@@ -79,24 +85,30 @@ def load_traces(path: Path) -> list[Trace]:
 
 def _recorded(scene: Scene, shape: str, plan: Plan, folder: Path) -> Recording:
     replays = scene.replays
-    parallel = plan.off_parallel if shape == "off" else plan.parallel
+    numbers = recorded_in(shape, replays)
     recording, before = Recording(shape), os.getloadavg()[0]
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"traces-{shape}.jsonl").open("w", encoding="utf-8") as file:
+    with trace_file(folder, shape).open("w", encoding="utf-8") as file:
 
         def done(recorded: Recorded) -> None:
             gaps = replays[recorded.number].gaps
             first = round(recorded.first - (gaps[0] if gaps else 0.0), 1)
             recording.traces.append(Trace(recorded.label, recorded.trace, first))
             file.write(json.dumps({"label": recorded.label, "trace": recorded.trace, "first": first}) + "\n")
-            _tell(shape, len(recording.traces), len(replays))
+            _tell(shape, len(recording.traces), len(numbers))
 
-        recording.seconds = asyncio.run(_timed(record(scene, shape, range(len(replays)), parallel, done)))
+        recording.seconds = asyncio.run(timed(record(scene, shape, numbers, plan.parallel[shape], done)))
     recording.load = (before, os.getloadavg()[0])
     return recording
 
 
-async def _timed(work: Any) -> float:
+def trace_file(folder: Path, shape: str) -> Path:
+    """Where the traces of a shape are written."""
+    return folder / f"traces-{shape}.jsonl"
+
+
+async def timed(work: Coroutine[Any, Any, None]) -> float:
+    """Does something, and returns how many seconds it took."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     await work

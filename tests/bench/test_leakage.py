@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ pytest.importorskip("lightgbm", reason="needs the extra leakage")
 
 from bench.leakage.bill_sizes import added, on_the_ladder
 from bench.leakage.controls import speculative
+from bench.leakage.conversations import SECONDS, conversations, held
 from bench.leakage.corpus import known_answers, topic_texts
-from bench.leakage.exchanges import replays
+from bench.leakage.exchanges import recorded_in, replays
 from bench.leakage.figures import Figure, table
-from bench.leakage.games import bits, endings, entropy, identify, model, topic
+from bench.leakage.games import bits, endings, entropy, identify, model, topic, tunnel
 from bench.leakage.plan import QUICK
 from bench.leakage.request_sizes import request_figures
 from bench.leakage.run import lost_controls
@@ -44,9 +46,10 @@ def recorded(folder: Path, shape: str, *exchanges: tuple[Any, list[list[Any]]]) 
 
 
 def labels(folder: Path, leaking: bool) -> Recording:
-    """Eight answers, four times each, on topics of their own, by models of their own."""
+    """Eight answers, four times each, on topics of their own, by models of their own; eight conversations."""
     made = []
-    for game, name in (("identify", "answer"), ("topic", "topic"), ("model", "model")):
+    names = {"identify": "answer", "topic": "topic", "model": "model", "tunnel": "conversation"}
+    for game, name in names.items():
         for each in range(8):
             for draw in range(4):
                 count = 20 + 10 * each if leaking else 64
@@ -54,7 +57,7 @@ def labels(folder: Path, leaking: bool) -> Recording:
     return recorded(folder, "balanced", *made)
 
 
-@pytest.mark.parametrize("game", [identify, model])
+@pytest.mark.parametrize("game", [identify, model, tunnel])
 def test_who_was_it_is_won_only_if_something_leaks(game: Any, tmp_path: Path) -> None:
     assert all(figure.value == 1 for figure in game(labels(tmp_path, leaking=True), 1))
     assert all(figure.value <= 0.3 for figure in game(labels(tmp_path, leaking=False), 1))
@@ -77,6 +80,21 @@ def test_bits_count_buckets_and_leave_late_answers_out(tmp_path: Path) -> None:
     assert (sizes, both) == (1, 1)
     assert average == pytest.approx(entropy([0] * 5 + [1] * 4))
     assert share == pytest.approx(1 / 9)
+
+
+def test_conversation_is_named_by_what_the_client_sends(tmp_path: Path) -> None:
+    made = [
+        ({"game": "tunnel", "conversation": each}, [*cells(20), *([[100.0, "up", 600]] * (1 + each))])
+        for each in range(4)
+        for _ in range(4)
+    ]
+    assert all(figure.value == 1 for figure in tunnel(recorded(tmp_path, "off", *made), 1))
+
+
+def test_bits_count_what_all_shapes_have(tmp_path: Path) -> None:
+    more = {"game": "identify", "answer": 1, "extra": True}
+    made = [(more, cells(176)), ({"game": "tunnel", "conversation": 1}, cells(63)), ("usual", cells(64))]
+    assert bits(recorded(tmp_path, "strict", *made))[0].value == 0
 
 
 def test_endings_are_compared(tmp_path: Path) -> None:
@@ -125,6 +143,44 @@ def test_units_of_a_receipt_are_as_likely_as_the_coin_makes_them() -> None:
     assert {units: count / 1_000 for units, count in drawn.items()} == pytest.approx(
         on_the_ladder(137), abs=0.002
     )
+
+
+def test_only_strict_has_more_of_what_is_closest_to_chance() -> None:
+    plan = replace(QUICK, strict_draws=6, strict_prompts=4, strict_model_texts=9)
+    _, made = replays(plan, None, 1)
+    for shape, counts in (
+        ("balanced", {"identify": 15 * 3, "topic": 10 * 2 * 2, "model": 8 * 3}),
+        ("strict", {"identify": 15 * 6, "topic": 10 * 4 * 2, "model": 8 * 9}),
+    ):
+        found = Counter(made[place].label["game"] for place in recorded_in(shape, made))
+        assert {game: found[game] for game in counts} == counts
+
+
+def test_each_answer_is_given_once_before_one_is_given_again() -> None:
+    _, made = replays(QUICK, None, 1)
+    order = [each.label["answer"] for each in made if each.label["game"] == "identify"]
+    rounds = [order[first : first + QUICK.answers] for first in range(0, len(order), QUICK.answers)]
+    assert [sorted(each) for each in rounds] == [list(range(QUICK.answers))] * QUICK.draws
+    assert rounds[0] != sorted(rounds[0])
+
+
+def test_control_has_the_same_exchanges_in_another_order() -> None:
+    _, made = replays(QUICK, None, 1)
+    off, balanced = recorded_in("off", made), recorded_in("balanced", made)
+    assert balanced == list(range(len(made)))
+    assert off != balanced == sorted(off)
+
+
+def test_conversation_differs_each_time_but_little() -> None:
+    known = conversations(3, 1)
+    assert known == conversations(3, 1)
+    once, again = (held(known[0], random.Random(number)) for number in (1, 2))
+    assert [each.at for each in once] != [each.at for each in again]
+    texts = [[each.text for each in said] for said in (once, again)]
+    common = min(map(len, texts))
+    assert common > 5
+    assert texts[0][:common] == texts[1][:common]
+    assert max(each.at for each in once) < SECONDS
 
 
 def test_replays_have_a_gap_for_each_piece_and_end_in_time() -> None:

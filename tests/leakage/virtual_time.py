@@ -34,6 +34,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def pass_time(self, seconds: float) -> None:
+        self._jumping.now += seconds
+
+
+def work(seconds: float) -> None:
+    """Passes time as a busy processor does: nothing else runs."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.pass_time(seconds)
+
 
 def in_virtual_time(work: Coroutine[Any, Any, T]) -> T:
     """Runs something in a loop of its own."""

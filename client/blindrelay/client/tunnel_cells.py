@@ -7,7 +7,7 @@ import asyncio
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.sealed_stream import SealedStream
 from blindrelay.sealing import CellSealer
-from blindrelay.v1.grid import Grid
+from blindrelay.v1.grid import Grid, until
 from blindrelay.v1.inner_pb2 import RequestPart
 
 
@@ -45,10 +45,12 @@ class TunnelCells:
         ticks = Grid(self._cells.shape.tick, aligned=True)
         try:
             while not self._cells.finished:
-                await ticks.wait()
-                if not await self._stream.write([self._cells.cell()]):
-                    return
+                tick = await ticks.ahead()
+                cell = self._cells.cell()
                 self._room.set()
+                await until(tick)
+                if not await self._stream.write([cell]):
+                    return
             await self._stream.finish([])
         except BlindRelayError:
             return  # the stream is closed: reading tells that the tunnel has ended

@@ -8,6 +8,9 @@ from typing import Final
 
 _MILLISECOND: Final = 0.001
 
+AHEAD_SECONDS: Final = 0.005
+"""How long before a point that is made which leaves there. A cell with text takes half a millisecond."""
+
 
 class Grid:
     """Every `step` milliseconds since it was made, in the running event loop.
@@ -24,11 +27,30 @@ class Grid:
             self._began = math.floor(self._began / half) * half
 
     @property
-    def remaining(self) -> float:
-        """Seconds until the next point. A point less than a millisecond ahead has been reached."""
+    def next(self) -> float:
+        """The next point, in the event loop's time. One less than a millisecond ahead has been reached."""
         passed = asyncio.get_running_loop().time() - self._began
-        return (math.floor((passed + _MILLISECOND) / self._step) + 1) * self._step - passed
+        return self._began + (math.floor((passed + _MILLISECOND) / self._step) + 1) * self._step
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the next point."""
+        return self.next - asyncio.get_running_loop().time()
 
     async def wait(self) -> None:
         """Waits for the next point."""
-        await asyncio.sleep(self.remaining)
+        await until(self.next)
+
+    async def ahead(self) -> float:
+        """Waits until shortly before the next point, and returns the point.
+
+        What leaves there is made now, and then waits `until` the point: how long it took does not show.
+        """
+        point = self.next
+        await until(point - AHEAD_SECONDS)
+        return point
+
+
+async def until(moment: float) -> None:
+    """Waits for a moment in the event loop's time. Returns at once if it has passed."""
+    await asyncio.sleep(max(0.0, moment - asyncio.get_running_loop().time()))

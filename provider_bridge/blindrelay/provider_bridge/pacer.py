@@ -10,7 +10,7 @@ from typing import Any
 from blindrelay.provider_bridge.response_stream import Send, response_head
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import CellSealer
-from blindrelay.v1.grid import Grid
+from blindrelay.v1.grid import Grid, until
 from blindrelay.v1.inner_pb2 import ResponsePart
 from blindrelay.v1.limits import MAX_BODY_PIECE
 
@@ -22,32 +22,35 @@ Arrived = Callable[[], ProviderResponse | None]
 
 
 class Pacer:
-    """Sends one cell at each tick from now on: make it when the request has been accepted."""
+    """Sends one cell at each tick from now on: make it when the request has been accepted.
+
+    A cell is made shortly before its tick, so that one with much in it leaves no later than an empty one.
+    """
 
     def __init__(self, cells: CellSealer, send: Send) -> None:
         self.cells = cells
         self._send = send
         self._ticks = Grid(cells.shape.tick, aligned=True)
-        self._is_due = False
+        self._tick: float | None = None
+        self._made: bytes | None = None
 
     async def run(self, fill: Fill) -> None:
         """Sends cells until the response's end is added. Raises what `fill` raises; that cell is due then."""
         while not self.cells.ended:
-            await self._ticks.wait()
-            self._is_due = True
+            self._tick = await self._ticks.ahead()
             fill(self.cells)
-            await self._send_cell()
+            await self._send_cell(self._tick)
 
     async def finish(self) -> None:
-        """Sends the rest of the cells."""
-        while not self.cells.finished:
-            if not self._is_due:
-                await self._ticks.wait()
-            await self._send_cell()
+        """Sends the rest of the cells, from one that was made or is due."""
+        while self._made is not None or not self.cells.finished:
+            await self._send_cell(self._tick or await self._ticks.ahead())
 
-    async def _send_cell(self) -> None:
-        self._is_due = False
-        await self._send([self.cells.cell()])
+    async def _send_cell(self, tick: float) -> None:
+        self._made = self._made or self.cells.cell()
+        await until(tick)
+        cell, self._made, self._tick = self._made, None, None
+        await self._send([cell])
 
 
 class CellSource:

@@ -62,9 +62,9 @@ async def record(scene: Scene, shape: str, numbers: Iterable[int], parallel: int
     Raises TestbedError if one of them does not go as its text says.
     """
     waiting = iter(numbers)
-    async with _following(scene.seen) as tap, AsyncExitStack() as stack:
+    async with following(scene.seen) as tap, AsyncExitStack() as stack:
         count = math.ceil(parallel / _EXCHANGES_A_CLIENT)
-        clients = [await stack.enter_async_context(_client(scene, shape)) for _ in range(count)]
+        clients = [await stack.enter_async_context(_client(scene.connection, shape)) for _ in range(count)]
         recorders = [_Recorder(scene, clients[place % count], tap) for place in range(parallel)]
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -75,14 +75,27 @@ async def record(scene: Scene, shape: str, numbers: Iterable[int], parallel: int
             raise errors.exceptions[0] from None
 
 
-@asynccontextmanager
-async def _client(scene: Scene, shape: str) -> AsyncIterator[httpx.AsyncClient]:
+def sealed_client(connection: str, shape: str) -> SealedTransport:
+    """A client whose exchanges take as long as they like. It notes their ids for `exchange_ids`."""
+
     def note(view: RelayView) -> None:
         _exchange_ids.get().append(view.envelope.exchange_id.hex())
 
-    connection = f"{scene.connection}&shape={shape}&deadline=6h&first_byte=6h&idle=6h"
+    options = f"&shape={shape}&deadline=6h&first_byte=6h&idle=6h"
+    return SealedTransport(connection + options, observer=note)
+
+
+def exchange_ids() -> list[str]:
+    """A list to which the ids are added, in hex, of the exchanges that the running task makes from now on."""
+    ids: list[str] = []
+    _exchange_ids.set(ids)
+    return ids
+
+
+@asynccontextmanager
+async def _client(connection: str, shape: str) -> AsyncIterator[httpx.AsyncClient]:
     async with (
-        SealedTransport(connection, observer=note) as sealed,
+        sealed_client(connection, shape) as sealed,
         sealed.async_httpx_client(timeout=None) as client,
     ):
         yield client
@@ -94,7 +107,7 @@ async def _work(recorder: _Recorder, waiting: Iterable[int], delay: float, done:
         done(await recorder.record(number))
 
 
-class _Tap:
+class Tap:
     """What the relay has seen, by exchange."""
 
     def __init__(self) -> None:
@@ -121,8 +134,9 @@ class _Tap:
 
 
 @asynccontextmanager
-async def _following(reader: SeenReader) -> AsyncIterator[_Tap]:
-    tap = _Tap()
+async def following(reader: SeenReader) -> AsyncIterator[Tap]:
+    """Notes what a traced relay sees while the block runs."""
+    tap = Tap()
     follower = asyncio.create_task(tap.follow(reader))
     try:
         yield tap
@@ -133,7 +147,7 @@ async def _following(reader: SeenReader) -> AsyncIterator[_Tap]:
 class _Recorder:
     """Makes exchanges one after another."""
 
-    def __init__(self, scene: Scene, client: httpx.AsyncClient, tap: _Tap) -> None:
+    def __init__(self, scene: Scene, client: httpx.AsyncClient, tap: Tap) -> None:
         self._scene = scene
         self._client = client
         self._tap = tap
@@ -141,8 +155,7 @@ class _Recorder:
     async def record(self, number: int) -> Recorded:
         """One exchange, until the relay has seen its end."""
         replay = self._scene.replays[number]
-        ids: list[str] = []
-        _exchange_ids.set(ids)
+        ids = exchange_ids()
         first, said = await self._exchange(number, stored=replay.ending == "refused")
         if said.endswith(b"data: [DONE]\n\n") == (replay.ending in FAILURES):
             raise TestbedError(f"the response with text {number} is not as it should be: {said[-200:]!r}")

@@ -57,13 +57,13 @@ def replaying(replays: Sequence[Replay], *, traced: bool = True) -> Iterator[Sce
         provider = PartProcess("provider", module, lambda: [str(texts)])
         stack.callback(provider.stop)
         provider.start()
-        bed = stack.enter_context(_bed(f"http://{provider.listening}", seen if traced else None))
+        bed = stack.enter_context(bed_of(f"http://{provider.listening}", seen if traced else None))
         pids = {**bed.pids, "provider": provider.pid}
         yield Scene(replays, bed.relay, SeenReader(seen), pids)
 
 
-def _bed(provider: str, seen: Path | None) -> Testbed:
-    """`seen`: the file of a traced relay."""
+def bed_of(provider: str, seen: Path | None) -> Testbed:
+    """A relay and a bridge in front of the provider at this URL. `seen` is the file of a traced relay."""
     traced = RelayStart("blindrelay.testbed.trace.traced_relay", (str(seen),))
     return Testbed(
         "scripted",
