@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from blindrelay.serving import authorization
-from blindrelay.serving.leases import MAX_SECONDS, LeaseReader, base64url, sign_lease
+from blindrelay.serving.leases import MAX_SECONDS, LeaseReader, base64url, beginning_of, sign_lease
 from blindrelay.v1.identity_text import format_identity
 from blindrelay.v1.limits import MAX_LEASE_SIZE
 
@@ -96,11 +96,32 @@ def test_lease_says_whose_it_is_and_its_limits(leases: LeaseReader) -> None:
         assert plain.allows_address(host)
 
 
+@pytest.mark.parametrize(
+    ("changes", "plain"),
+    [
+        ({}, True),
+        ({"rate": "2/4", "units": 2_000_000}, True),
+        ({"units": 999_999}, False),
+        ({"bridges": []}, False),
+        ({"classes": [0]}, False),
+        ({"addresses": ["192.0.2.0/24"]}, False),
+    ],
+)
+def test_plain_lease_shows_its_account_at_the_beginning(
+    leases: LeaseReader, changes: dict[str, Any], plain: bool
+) -> None:
+    text = token(leases, **changes)
+    assert text.startswith(beginning_of()) is plain
+    assert text.startswith(beginning_of("YWNjb3VudC0xMjM0")) is plain
+    assert not text.startswith(beginning_of("YWNjb3VudC0xMjMA"))
+    assert leases.read(text)
+
+
 def test_it_is_read_by_what_others_write(leases: LeaseReader) -> None:
     """Any JWT library makes the same bytes of these claims: nothing here is ours alone."""
     header, body = (
         base64.urlsafe_b64encode(json.dumps(part, separators=(",", ":")).encode()).rstrip(b"=")
-        for part in ({"alg": "HS256", "typ": "JWT"}, claims(leases))
+        for part in ({"alg": "HS256", "typ": "JWT"}, {"plain": True, **claims(leases)})
     )
     signature = base64.urlsafe_b64encode(hmac.new(KEY, header + b"." + body, hashlib.sha256).digest())
     text = b".".join((header, body, signature.rstrip(b"="))).decode()

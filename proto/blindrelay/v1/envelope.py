@@ -28,6 +28,11 @@ ROUTING_KEY: Final = "blindrelay-key"
 """The key_id once more, as text, for a proxy that routes by a header's value (section 7.1)."""
 
 
+_UNIT_LIMITS: Final = frozenset(
+    limit for power in range(19) for digit in (1, 2, 5) if (limit := digit * 10**power) < 1 << 63
+)
+
+
 class EnvelopeError(ValueError):
     """The envelope is missing, given twice, or not in the one accepted encoding."""
 
@@ -68,11 +73,7 @@ def envelope_from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -
 
 def is_unit_limit(units: int) -> bool:
     """Whether a limit is 1, 2 or 5 times a power of ten, and below 2^63."""
-    if units >= 1 << 63:
-        return False
-    while units and units % 10 == 0:
-        units //= 10
-    return units in (1, 2, 5)
+    return units in _UNIT_LIMITS
 
 
 def _check(envelope: Envelope, encoded: bytes) -> None:

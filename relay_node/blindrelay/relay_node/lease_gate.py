@@ -33,6 +33,9 @@ from blindrelay.v1.ledger_pb2 import ReportResponse
 from blindrelay.v1.limits import LEASE_ROOM, MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 
+BATCH_SECONDS: Final = 0.05
+"""Seconds that a line waits for others at most, since a message costs more than a line."""
+
 KEYS_SECONDS: Final = 2.0
 """Seconds that a new lease waits for the key that signed it. The ledger sends keys on another stream."""
 
@@ -50,6 +53,7 @@ class LeaseGate:
     """
 
     room = MAX_DIRECTORIES_SIZE - LEASE_ROOM
+    batch_seconds = BATCH_SECONDS
 
     def __init__(
         self,
@@ -61,7 +65,7 @@ class LeaseGate:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises ConfigError for unusable token and TLS files."""
-        self._ledger = Ledger(config, log)
+        self._ledger = Ledger(config, log, self.batch_seconds)
         self._service = AccountService(self._ledger, admission, unread_seconds)
         self._report = Report()
         self._leases = LeaseReader(clock)

@@ -40,9 +40,6 @@ STATEMENT_SECONDS: Final = 60.0
 MAX_CALLS: Final = 100
 """Concurrent calls for leases. Anybody can cause some with an invalid token."""
 
-BATCH_SECONDS: Final = 0.05
-"""Seconds that a line waits for others at most, since a message costs more than a line."""
-
 RETRY_SECONDS: Final = 0.25
 """Seconds after a failed stream before the next."""
 
@@ -65,9 +62,10 @@ class Take(Protocol):
 class Ledger:
     """The ledger at one address. Create it in a running event loop."""
 
-    def __init__(self, config: PeerConfig, audit_log: AuditLog) -> None:
-        """Raises ConfigError for unusable TLS and token files."""
+    def __init__(self, config: PeerConfig, audit_log: AuditLog, batch_seconds: float) -> None:
+        """Lines wait for others for `batch_seconds`. Raises ConfigError for unusable TLS and token files."""
         self.address = config.address
+        self._batch_seconds = batch_seconds
         self.up: bool | None = None
         """Whether the ledger sends messages on the stream. None before the first attempt."""
         self._audit_log = audit_log
@@ -152,7 +150,7 @@ class Ledger:
             request_serializer=ReportRequest.SerializeToString,
             response_deserializer=ReportResponse.FromString,
         )(metadata=self._metadata())
-        sending = asyncio.create_task(_send(call, node, report))
+        sending = asyncio.create_task(_send(call, node, report, self._batch_seconds))
         try:
             first = True
             async for response in call:
@@ -185,7 +183,7 @@ class Ledger:
             await retired.close()
 
 
-async def _send(call: Any, node: bytes, report: Report) -> None:
+async def _send(call: Any, node: bytes, report: Report, batch_seconds: float) -> None:
     """Writes the lines, first those that were not acknowledged on an earlier stream."""
     try:
         await call.write(ReportRequest(hello=ReportHello(node=node)))
@@ -195,7 +193,7 @@ async def _send(call: Any, node: bytes, report: Report) -> None:
             while (lines := report.batch(following)) is not None:
                 await call.write(ReportRequest(lines=lines))
                 following = lines.first_sequence + len(lines.lines)
-                await asyncio.sleep(BATCH_SECONDS)
+            await asyncio.sleep(batch_seconds)
             await report.written.wait()
     except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
         return  # the stream has ended, and reading tells why

@@ -15,6 +15,7 @@ import json
 import sys
 import time
 import traceback
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +28,8 @@ REPORT_EVERY: Final = 60.0
 
 SIZE_CLASSES: Final = (16_384, 262_144, 4_194_304, 67_108_864)
 """Bytes of an exchange, both ways together: a question, a document, a file, the largest request, or more."""
+
+_SIZE_NAMES: Final = (*map(str, SIZE_CLASSES), "more")
 
 _NOT_BEFORE: Final = 0.05
 """Seconds past the minute. A sleep that ended early would report twice."""
@@ -107,7 +110,7 @@ class AuditLog:
         """Counts an exchange that has ended, and its size in bytes if that is known."""
         self._outcomes[outcome] += 1
         if size is not None:
-            self._sizes[next((str(limit) for limit in SIZE_CLASSES if size <= limit), "more")] += 1
+            self._sizes[_SIZE_NAMES[bisect_left(SIZE_CLASSES, size)]] += 1
 
     def at_report(self, act: Callable[[], None]) -> None:
         """Calls `act` at each report, for other figures that may change only once a minute."""

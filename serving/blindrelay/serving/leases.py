@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from blindrelay.serving.tokens import CallMetadata, bearer
 from blindrelay.v1.identity_text import parse_identity
-from blindrelay.v1.limits import MAX_LEASE_SIZE
+from blindrelay.v1.limits import DEFAULT_MAX_UNITS, MAX_LEASE_SIZE
 
 NODE_SIZE: Final = 16
 """Bytes that name a relay process to its ledger. They are random."""
@@ -30,6 +30,8 @@ MAX_SECONDS: Final = 3_600
 
 MAX_REMEMBERED: Final = 10_000
 """Leases whose signature need not be checked again: about 1 KiB each."""
+
+_SCOPES: Final = ("bridges", "classes", "addresses")
 
 _RATE: Final = re.compile("[0-9.e+-]{1,24}/[0-9.e+-]{1,24}")
 
@@ -145,9 +147,28 @@ class LeaseReader:
 
 
 def sign_lease(claims: Claims, key: bytes) -> str:
-    """The JWT with these claims, in its compact form (RFC 7515, section 3.1). `key` has 32 bytes."""
-    signed = f"{_HEADER}.{_encoded(claims)}"
+    """The JWT with these claims, in its compact form (RFC 7515, section 3.1). `key` has 32 bytes.
+
+    `claims` begin with the account ("sub"). A plain lease says before it that it is one: see beginning_of().
+    """
+    shown = {"plain": True, **claims} if _is_plain(claims) else claims
+    signed = f"{_HEADER}.{_encoded(shown)}"
     return f"{signed}.{_signature(signed, key)}"
+
+
+def beginning_of(account: str = "") -> str:
+    """How the plain leases of an account begin, or all plain ones: their text as far as its bytes decide it.
+
+    A plain lease has no scope, and enough units for an exchange with the usual max_units. So a proxy that
+    cannot read a lease can tell by its beginning that only its signature and times are left to check.
+    """
+    claims = f'{{"plain":true,"sub":"{account}'.encode()
+    return f"{_HEADER}.{base64url(claims)[: len(claims) * 8 // 6]}"
+
+
+def _is_plain(claims: Claims) -> bool:
+    units = claims.get("units")
+    return isinstance(units, int) and units >= DEFAULT_MAX_UNITS and claims.keys().isdisjoint(_SCOPES)
 
 
 def rate_claim(rate: float, burst: float) -> str:

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from blindrelay.relay_node import accounts, contact
+from blindrelay.serving.leases import beginning_of
 from blindrelay.serving.tokens import revoke_token
 from blindrelay.v1.envelope import routing_text
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -150,7 +151,7 @@ async def test_account_without_an_allowance_is_left_to_the_control_process(
 ) -> None:
     monkeypatch.setattr(accounts, "ALLOWANCE_SECONDS", 0.1)
     billed = await start_billed(free=1, settles=False)
-    await loaded(billed.relay, billed.account.name)
+    await loaded(billed.relay, beginning_of(billed.account.name))
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
     assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LIMIT_UNITS
     assert len(bridge.seen) == 1
@@ -173,7 +174,7 @@ async def test_account_runs_no_more_at_once_than_it_may(
     """Once Envoy knows that it runs as many. As soon as one ends, another may start."""
     billed = await start_billed(claims={"concurrent": 2})
     calls = [await billed.leased.open(bridge.envelope()) for _ in range(2)]
-    await loaded(billed.relay, billed.account.name)
+    await loaded(billed.relay, beginning_of(billed.account.name))
     assert await outcome(billed.leased, bridge) is OuterStatus.LIMIT_CONCURRENT
     assert await outcome(await billed.another(), bridge) is None
     for call in calls:

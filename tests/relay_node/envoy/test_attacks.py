@@ -55,13 +55,58 @@ async def test_no_method_of_a_bridge_is_open_to_a_stranger(
     assert bridge.seen == []
 
 
-@pytest.mark.parametrize("shown", ["{} more", "Basic x, {}", "{},{}", "bearer {lease}"])
+async def test_no_other_method_of_a_bridge_is_open_to_a_client(billed: Billed, bridge: FakeBridge) -> None:
+    """Not even with a good lease, key and envelope."""
+    metadata = [authorization(billed.leased.token), *keyed(bridge.envelope())]
+    before = bridge.fetches
+    for method in (KEY_DIRECTORY_METHOD, "/blindrelay.v1.SettlementService/Settle"):
+        call: Any = billed.leased.channel.unary_unary(method)
+        await refusal(call(b"", metadata=metadata))
+    assert (bridge.fetches, bridge.seen) == (before, [])
+
+
+@pytest.mark.parametrize(
+    "shown", ["{} more", "{};", "{}=", "{}, {}", "{},{}", "{} {}", "Basic x, {}", "bearer {lease}"]
+)
 async def test_lease_among_other_words_buys_nothing(billed: Billed, bridge: FakeBridge, shown: str) -> None:
-    """Envoy finds it there. The control process would not, so the ledger would learn of no start."""
+    """The reader of lines would not find it, so the ledger would learn of no start."""
     lease = billed.leased.token
     value = shown.format(f"Bearer {lease}", f"Bearer {lease}", lease=lease)
     call: Any = billed.relay.client.start(metadata=[*keyed(bridge.envelope()), ("authorization", value)])
     assert await refusal(call.read()) is OuterStatus.LEASE_UNKNOWN
+    assert bridge.seen == []
+
+
+@pytest.mark.parametrize("odd", [" ", ";", "=", "==", "-", "_", "\t", ",", "\x80", "%20"])
+async def test_envelope_that_cannot_be_read_from_a_line_starts_nothing(
+    relay: RunningRelay, bridge: FakeBridge, odd: str
+) -> None:
+    """And breaks off no call of another client: a bridge's gRPC would not stand it."""
+    text = base64.b64encode(bridge.envelope()).decode()
+    async with peers(str(relay.address), 1) as (peer,):
+        for place in (0, 4, 50):
+            stream = peer.stream()
+            shown = block(relay, bridge.envelope(), text=text[:place] + odd + text[place:])
+            await peer.send(opening(stream, shown))
+            await peer.pour(stream, message_start(1, b"x"))
+        await peer.answered()
+        assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    assert len([seen for seen in bridge.seen if METADATA_KEY in dict(seen.metadata)]) == 1
+
+
+@pytest.mark.parametrize("spelling", ["padded", "spaced", "with other last bits"])
+async def test_lease_in_another_spelling_buys_nothing(
+    billed: Billed, bridge: FakeBridge, spelling: str
+) -> None:
+    """Envoy's filter reads it, but the reader of lines does not."""
+    lease = billed.leased.token
+    other = chr(ord(lease[-1]) + 1)
+    billed.leased.token = {
+        "padded": f"{lease}=",
+        "spaced": f"{lease[:-5]} {lease[-5:]}",
+        "with other last bits": lease[:-1] + other,
+    }[spelling]
+    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LEASE_UNKNOWN
     assert bridge.seen == []
 
 
@@ -130,12 +175,12 @@ async def test_key_that_lies_is_counted_all_the_same(billed: Billed, bridge: Fak
     assert [line.start.envelope for line in billed.ledger.starts()] == [envelope]
 
 
-def block(relay: RunningRelay, envelope: bytes, *more: tuple[str, str]) -> bytes:
-    """An exchange's headers, its envelope padded, as some libraries write it."""
-    encoded = base64.b64encode(envelope).decode()
+def block(relay: RunningRelay, envelope: bytes, text: str | None = None) -> bytes:
+    """An exchange's headers, its envelope padded, as some libraries write it, or as this `text`."""
+    encoded = text or base64.b64encode(envelope).decode()
     key = routing_text(Envelope.FromString(envelope).key_id)
     lease = authorization(relay.client.lease)
-    return header_block([lease, (METADATA_KEY, encoded), (ROUTING_KEY, key), *more])
+    return header_block([lease, (METADATA_KEY, encoded), (ROUTING_KEY, key)])
 
 
 async def test_padded_envelope_is_forwarded_and_counted(relay: RunningRelay, bridge: FakeBridge) -> None:

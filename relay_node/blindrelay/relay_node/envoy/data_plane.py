@@ -42,7 +42,7 @@ _LATE_SECONDS: Final = 60
 class _Exchange:
     """One that Envoy has taken. `counted` is what the gate returned when it counted it."""
 
-    start: Start
+    envelope: bytes
     lease: Lease
     since: float
     counted: Any = None
@@ -67,7 +67,7 @@ class DataPlane:
         self._replicas = {f"bridge-{number}": replica for number, replica in enumerate(replicas)}
         self._keys: dict[bytes, str] = {}
         self._careful: frozenset[str] = frozenset()
-        self._running: dict[bytes, _Exchange] = {}
+        self._running: dict[str, _Exchange] = {}
         self._clock = clock
         self._withdrawn = False
         self._pipe = folder.pipe_number()
@@ -123,28 +123,28 @@ class DataPlane:
     def _take(self, usage: Start | End) -> None:
         if isinstance(usage, Start):
             self._start(usage)
-        elif (exchange := self._running.pop(usage.envelope, None)) is not None:
+        elif (exchange := self._running.pop(usage.text, None)) is not None:
             self._end(exchange, usage)
 
     def _start(self, start: Start) -> None:
         """Notes an exchange, and counts it unless the control process gets it."""
         lease = self._gate.leases.read(start.lease, _GRACE_SECONDS)
+        if lease is None or start.text in self._running or not forwards(start):
+            return
         try:
             key_id = parse_envelope(start.envelope).key_id
         except EnvelopeError:
             return
-        if lease is None or start.envelope in self._running or not forwards(start, lease):
-            return
         if len(self._running) >= _MAX_RUNNING:
             self._forget_oldest()
-        exchange = _Exchange(start, lease, self._clock())
-        self._running[start.envelope] = exchange
+        exchange = _Exchange(start.envelope, lease, self._clock())
+        self._running[start.text] = exchange
         if key_id in self._keys and lease.account not in self._careful:
             self._count(exchange)
 
     def _count(self, exchange: _Exchange) -> None:
         with suppress(CallRefusedError):  # the ledger takes no more lines; the gate is closed by now
-            exchange.counted = self._gate.count_start(exchange.start, exchange.lease)
+            exchange.counted = self._gate.count_start(exchange.envelope, exchange.lease)
 
     def _end(self, exchange: _Exchange, end: End) -> None:
         if exchange.counted is None and end.cluster in self._replicas:
@@ -159,9 +159,9 @@ class DataPlane:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        envelope, exchange = next(iter(self._running.items()))
-        del self._running[envelope]
-        self._end(exchange, End(envelope, OuterStatus.INTERNAL.details, 0, 0, ""))
+        text, exchange = next(iter(self._running.items()))
+        del self._running[text]
+        self._end(exchange, End(text, OuterStatus.INTERNAL.details, 0, 0, ""))
 
     def _forget_lost(self) -> None:
         """Those that Envoy has ended by now, but whose line was lost: of two Envoys, one was killed."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.relay_node.envoy.routes import CLAIM_HEADERS, RATED_BY, Resource
+from blindrelay.relay_node.envoy.routes import RATED_BY, Resource
 from blindrelay.serving import ChannelTls
 from blindrelay.serving.leases import base64url, rate_claim
 from blindrelay.v1.envelope import ROUTING_KEY
@@ -76,9 +76,8 @@ def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
         # The route removes it before a bridge sees the rest.
         "forward": True,
         "claim_to_headers": [
-            {"header_name": header, "claim_name": claim} for header, claim in CLAIM_HEADERS.items()
+            {"header_name": header, "claim_name": claim} for claim, header in RATED_BY.items()
         ],
-        "clear_route_cache": True,
         "clock_skew_seconds": 1,
         "jwt_cache_config": {"jwt_cache_size": _CACHED_LEASES},
     }

@@ -12,7 +12,7 @@ from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.config import PeerConfig, RelayConfig
 from blindrelay.relay_node.envoy.discovery import Rate
 from blindrelay.relay_node.envoy.routes import ADDRESS_KEY
-from blindrelay.relay_node.envoy.usage_pipe import End, Start
+from blindrelay.relay_node.envoy.usage_pipe import End
 from blindrelay.relay_node.gate import Entrant, Gate, TokenEntrant, TokenGate, token_file_of
 from blindrelay.relay_node.lease_gate import LeaseGate
 from blindrelay.relay_node.report import MAX_LINES
@@ -21,6 +21,12 @@ from blindrelay.serving.leases import Lease, LeaseReader, base64url, new_lease_k
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.limits import DEADLINE_SECONDS, LEASE_ROOM, MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
+
+BATCH_SECONDS: Final = 0.25
+"""Seconds that a line waits for others at most.
+
+Envoy keeps them for 0.1 seconds itself, and only an account near its limit waits for what the ledger answers.
+"""
 
 LEASE_SECONDS: Final = 300
 """How long a lease for a token of the file is valid."""
@@ -50,7 +56,7 @@ class EnvoyGate(Gate, Protocol):
     def rates(self) -> set[Rate]:
         """The rates of the leases that are in use."""
 
-    def count_start(self, start: Start, lease: Lease) -> object:
+    def count_start(self, envelope: bytes, lease: Lease) -> object:
         """Counts an exchange that Envoy forwards. count_end() gets what this returns."""
 
     def count_end(self, started: Any, end: End) -> None:
@@ -80,6 +86,8 @@ class _Given:
 class EnvoyLeaseGate(LeaseGate):
     """Admits by the ledger's leases."""
 
+    batch_seconds = BATCH_SECONDS
+
     def __init__(self, config: RelayConfig, ledger: PeerConfig, admission: Admission, log: AuditLog) -> None:
         """Raises ConfigError for unusable token and TLS files."""
         super().__init__(ledger, admission, log, config.unread_seconds)
@@ -108,9 +116,9 @@ class EnvoyLeaseGate(LeaseGate):
         """The rates in the leases that clients have."""
         return {Rate(lease.rate, lease.burst) for lease in self._given.now() if lease.rate is not None}
 
-    def count_start(self, start: Start, lease: Lease) -> tuple[Lease, int]:
+    def count_start(self, envelope: bytes, lease: Lease) -> tuple[Lease, int]:
         """Reports the start to the ledger. Raises CallRefusedError if it takes no lines."""
-        number = self._report.start(lease.lease_id, start.envelope, _DEADLINE_SECONDS)
+        number = self._report.start(lease.lease_id, envelope, _DEADLINE_SECONDS)
         account = self._accounts.of(lease)
         account.enter()
         account.started(number)
@@ -186,7 +194,7 @@ class EnvoyTokenGate(TokenGate):
         """None: a token of the file has no rate."""
         return set()
 
-    def count_start(self, start: Start, lease: Lease) -> str:
+    def count_start(self, envelope: bytes, lease: Lease) -> str:
         """Counts it for the token's share."""
         self._running[lease.account] += 1
         return lease.account

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from blindrelay.relay_node.envoy.usage_pipe import Start
-from blindrelay.serving.leases import Lease
+from blindrelay.serving import authorization
+from blindrelay.serving.leases import beginning_of
 from blindrelay.v1.channel import Metadata
 from blindrelay.v1.envelope import METADATA_KEY, ROUTING_KEY, routing_text
-from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY
+from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, EXCHANGE_METHOD
 from blindrelay.v1.limits import DEADLINE_SECONDS
 
 Resource = dict[str, Any]
@@ -21,15 +22,11 @@ CONTROL: Final = "control"
 ADDRESS_KEY: Final = "blindrelay-address"
 """A header that only the control process gets: the address from which a client has connected to Envoy."""
 
-_ACCOUNT: Final = "blindrelay-account"
-_UNITS: Final = "blindrelay-units"
-_SCOPES: Final = {f"blindrelay-{claim}": claim for claim in ("bridges", "classes", "addresses")}
+RATED_BY: Final = {"sub": "blindrelay-account", "rate": "blindrelay-rate"}
+"""Headers inside Envoy, by the claims of a valid lease to which a limit of the rate belongs.
 
-RATED_BY: Final = {"sub": _ACCOUNT, "rate": "blindrelay-rate"}
-"""The headers with the claims to which a limit of the rate belongs."""
-
-CLAIM_HEADERS: Final = {_UNITS: "units", **_SCOPES, **{header: claim for claim, header in RATED_BY.items()}}
-"""Headers inside Envoy: what a valid lease claims. Clients cannot set them, and bridges do not see them."""
+Clients cannot set them, and bridges do not see them.
+"""
 
 LONGEST_SECONDS: Final = DEADLINE_SECONDS[-1] + 90
 """When Envoy ends an exchange. This replaces the client's deadline, which could tell clients apart."""
@@ -37,19 +34,20 @@ LONGEST_SECONDS: Final = DEADLINE_SECONDS[-1] + 90
 _USUAL: Final = "[A-Za-z0-9+/]+MMCEPQ(==)?"
 """One envelope with the usual max_units, 1,000,000, and no service class, in base64.
 
-Envoy cannot compare another max_units with the lease's, so such exchanges go to the control process.
+Envoy cannot compare another max_units with the lease's, so such exchanges go to the control process. What is
+no base64 must not reach a bridge: its gRPC would break off the calls of others.
 """
 
-_BEARER: Final = "Bearer [A-Za-z0-9_.-]+"
-"""One lease and nothing else. Envoy would find one among other words, but the reader of lines does not."""
-
-_ENOUGH: Final = "[0-9]{7,18}"
-"""A number of 1,000,000 or more."""
-
-_ENOUGH_UNITS: Final = range(10**6, 10**18)
-"""The same as numbers."""
-
 _is_usual: Final = re.compile(_USUAL).fullmatch
+
+_PLAIN: Final = f"{re.escape(beginning_of())}[A-Za-z0-9_.-]+[AEIMQUYcgkosw048]"
+"""One plain lease, in its only spelling.
+
+Envoy's filter also takes a lease with spaces or padding in it, and a signature whose last character has bits
+to spare. The reader of lines does not, and the exchange would be in no books.
+"""
+
+_is_plain: Final = re.compile(_PLAIN).fullmatch
 
 
 def routes(
@@ -60,12 +58,16 @@ def routes(
     `keys` gives the bridge's name for each key ID, and `bridges` what the relay shows to each. Exchanges of
     the `careful` accounts, and those for which forwards() is false, go to the control process, too.
     """
-    control = _action(CONTROL, _passed_on())
-    found = {name: _action(name, _forwarded(name, shown)) for name, shown in bridges.items()}
+    control = _action(CONTROL, {"prefix": "/"}, _passed_on())
+    # The only method whose leases Envoy checks. Others that name a key and an envelope find no route.
+    exchange = {"path": EXCHANGE_METHOD}
+    found = {name: _action(name, exchange, _forwarded(name, shown)) for name, shown in bridges.items()}
     by_key = _matched_by(ROUTING_KEY, {routing_text(key): found[name] for key, name in keys.items()}, control)
-    by_account = _matched_by(_ACCOUNT, dict.fromkeys(careful, control), {"matcher": by_key})
+    near_limit = {_bearer(beginning_of(account)): control for account in careful}
+    by_lease = _matched_by(AUTHORIZATION_KEY, near_limit, {"matcher": by_key}, "prefix_match_map")
+    checked = {"matcher": by_lease if near_limit else by_key}
     matcher = {
-        "matcher_list": {"matchers": [{"predicate": _forwardable(), "on_match": {"matcher": by_account}}]},
+        "matcher_list": {"matchers": [{"predicate": _forwardable(), "on_match": checked}]},
         "on_no_match": control,
     }
     virtual_host = {"name": "all", "domains": ["*"], "matcher": matcher}
@@ -73,18 +75,14 @@ def routes(
     return [{"@type": kind, "name": "routes", "virtual_hosts": [virtual_host]}]
 
 
-def forwards(start: Start, lease: Lease) -> bool:
-    """Whether Envoy decides this exchange, if the lease is valid and the key known. See _forwardable()."""
-    unscoped = lease.bridges is None and lease.classes is None and lease.addresses is None
-    return unscoped and lease.units in _ENOUGH_UNITS and _is_usual(start.text) is not None
+def forwards(start: Start) -> bool:
+    """Whether Envoy decides this exchange, if the lease is valid and the key known: as routes() says it."""
+    return _is_plain(start.lease) is not None and _is_usual(start.text) is not None
 
 
 def _forwardable() -> Resource:
-    """The claims show that the lease was valid: only the filter sets them, and only for exchanges."""
-    wanted = {_UNITS: _ENOUGH, AUTHORIZATION_KEY: _BEARER, METADATA_KEY: _USUAL}
-    unwanted = [{"not_matcher": _matches(header, ".*")} for header in _SCOPES]
-    every = [_matches(header, pattern) for header, pattern in wanted.items()] + unwanted
-    return {"and_matcher": {"predicate": every}}
+    every = (_matches(AUTHORIZATION_KEY, _bearer(_PLAIN)), _matches(METADATA_KEY, _USUAL))
+    return {"and_matcher": {"predicate": [*every]}}
 
 
 def _matches(header: str, pattern: str) -> Resource:
@@ -96,17 +94,21 @@ def _matches(header: str, pattern: str) -> Resource:
     }
 
 
+def _bearer(lease: str) -> str:
+    return authorization(lease)[1]
+
+
 def _passed_on() -> Resource:
     address = {"key": ADDRESS_KEY, "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
     return {
         "route": {"cluster": CONTROL, "timeout": "0s"},
-        "request_headers_to_remove": sorted(CLAIM_HEADERS),
+        "request_headers_to_remove": sorted(RATED_BY.values()),
         "request_headers_to_add": [_set(address)],
     }
 
 
 def _forwarded(name: str, shown: Metadata) -> Resource:
-    removed = {"user-agent", "x-forwarded-proto", ROUTING_KEY, *CLAIM_HEADERS}
+    removed = {"user-agent", "x-forwarded-proto", ROUTING_KEY, *RATED_BY.values()}
     if not shown:
         removed.add(AUTHORIZATION_KEY)
     return {
@@ -124,12 +126,17 @@ def _set(header: Resource) -> Resource:
     return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def _matched_by(header: str, values: Mapping[str, Resource], otherwise: Resource) -> Resource:
-    """A matcher by a header's exact value. An empty map is not allowed, so one value stands for none."""
+def _matched_by(
+    header: str, values: Mapping[str, Resource], otherwise: Resource, how: str = "exact_match_map"
+) -> Resource:
+    """A matcher by a header's value, or by how it begins; the longest beginning counts.
+
+    An empty map is not allowed, so one value stands for none.
+    """
     return {
         "matcher_tree": {
             "input": _header_input(header),
-            "exact_match_map": {"map": values or {"-": otherwise}},
+            how: {"map": values or {"-": otherwise}},
         },
         "on_no_match": otherwise,
     }
@@ -140,6 +147,6 @@ def _header_input(header: str) -> Resource:
     return {"name": header, "typed_config": {"@type": kind, "header_name": header}}
 
 
-def _action(name: str, route: Resource) -> Resource:
+def _action(name: str, match: Resource, route: Resource) -> Resource:
     kind = "type.googleapis.com/envoy.config.route.v3.Route"
-    return {"action": {"name": name, "typed_config": {"@type": kind, "match": {"prefix": "/"}, **route}}}
+    return {"action": {"name": name, "typed_config": {"@type": kind, "match": match, **route}}}

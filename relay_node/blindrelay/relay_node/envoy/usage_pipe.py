@@ -19,6 +19,9 @@ from blindrelay.v1.outer_status import OuterStatus
 _MAX_LINE: Final = 8_192
 """Bytes. A lease is the largest part of a line; Envoy accepts 8 KiB of headers in all."""
 
+_PIECE: Final = 65_536
+"""Bytes that are read at once. A larger buffer would be new memory of the system each time."""
+
 _ROOM: Final = 1_048_576
 """Bytes in the pipe: a thousand exchanges. Without room, Envoy keeps its lines and writes them in pieces."""
 
@@ -46,11 +49,12 @@ class End(NamedTuple):
     """The end of an exchange.
 
     Attributes:
+        text: the envelope, as the line of its start has it.
         outcome: "ok", "cancelled" or an outer status.
         cluster: where Envoy sent it: a bridge, or the control process.
     """
 
-    envelope: bytes
+    text: str
     outcome: str
     request_bytes: int
     response_bytes: int
@@ -92,7 +96,7 @@ class _PipeReader:
 
     def _read(self) -> None:
         try:
-            data = os.read(self._descriptor, _ROOM)
+            data = os.read(self._descriptor, _PIECE)
         except BlockingIOError:
             return
         if not data:
@@ -125,17 +129,17 @@ def read_line(line: bytes) -> Start | End | None:
     try:
         if kind == "start":
             envelope, scheme, lease = fields
-            return Start(_envelope(envelope), envelope, lease) if scheme == "Bearer" else None
+            return Start(_bytes(envelope), envelope, lease) if scheme == "Bearer" else None
         if kind == "end":
             envelope, code, first, last, received, sent, flags, cluster = fields
             outcome = _outcome(code, last if first == "-" else first, flags)
-            return End(_envelope(envelope), outcome, int(received), int(sent), cluster)
+            return End(envelope, outcome, int(received), int(sent), cluster)
     except ValueError:
         pass
     return None
 
 
-def _envelope(text: str) -> bytes:
+def _bytes(text: str) -> bytes:
     return b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
