@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.patience import PATIENCE
+
 pytest_plugins = ["tests.aimock.server", "tests.browser"]
 
 settings.register_profile(
@@ -52,7 +54,7 @@ def traces_of_the_tests_alone() -> Iterator[None]:
 def patience_of_clients() -> Iterator[None]:
     """A busy machine may need more than five seconds for a connection, which is what users wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("blindrelay.client.transport._CONNECT_SECONDS", 60.0)
+        patch.setattr("blindrelay.client.transport._CONNECT_SECONDS", PATIENCE)
         yield
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 
 from bench import programs
 from bench.chain import UnavailableError
@@ -14,6 +13,7 @@ from bench.results import Comparison, Point
 from bench.session import Session
 from bench.stands import SEALED_BY_ENVOY, WholeChain, whole_chain
 from bench.work import Work
+from blindrelay.testbed.ports import free_port
 
 LITELLM, OURS = "LiteLLM's proxy", "BlindRelay"
 WHOLE, STREAMED = "answer in one body", "streamed, 16 pieces at 100/s"
@@ -64,8 +64,7 @@ def gateway(plan: Plan, session: Session) -> Comparison:
 
 def _start_litellm(stand: WholeChain) -> str:
     binary = programs.LITELLM.path()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     models = [
         {
             "model_name": work.model,

@@ -187,7 +187,7 @@ async def peers(
 
 
 async def hello(address: str) -> asyncio.StreamWriter:
-    """A connection that says all that HTTP/2 asks for at its beginning, and does not read."""
+    """A connection that has sent HTTP/2's preface and settings, and reads nothing."""
     host, _, port = address.rpartition(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(_PREFACE + SettingsFrame(0).serialize() + SettingsFrame(0, flags=["ACK"]).serialize())

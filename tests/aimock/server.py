@@ -16,9 +16,10 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from tests.patience import PATIENCE
+
 _FOLDER: Final = Path(__file__).parent
 INSTALLED: Final = _FOLDER.parents[1] / ".npm" / "aimock"
-PATIENCE: Final = 60.0
 
 
 class Aimock:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from blindrelay.testbed import Testbed
 from blindrelay.testbed.ports import free_port
 from blindrelay.trust import IdentityKey, format_identity
 from tests.client.scripted_bridge import ScriptedBridge
+from tests.patience import PATIENCE
 
 IDENTITY = format_identity(IdentityKey.from_seed(bytes(range(32))).public_key)
 RELAY = f"blindrelay://t@relay.example?bridge={IDENTITY}"
@@ -24,17 +24,6 @@ INJECTED = ConnectionConfig.from_string(RELAY)
 BROUGHT = ConnectionConfig.from_string(f"{RELAY}&credentials=brought")
 URL = "https://api.openai.com/v1/chat/completions"
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
-
-PATIENCE = 60.0
-"""Seconds after which a test fails that waits for something."""
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Waits for a condition in another thread or process, which sends no event."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +42,7 @@ def bridge() -> Iterator[ScriptedBridge]:
 
 @pytest.fixture(autouse=True)
 def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients in this process wait for a busy machine, too."""
-    monkeypatch.setattr("blindrelay.client.transport._CONNECT_SECONDS", PATIENCE)
+    """Clients in this process wait for peers on a busy machine. The tests of a limit set their own."""
     monkeypatch.setattr("blindrelay.client.account._CONNECT_SECONDS", PATIENCE)
     monkeypatch.setattr("blindrelay.client.commands.doctor.checks.SECONDS", PATIENCE)
     monkeypatch.setattr("blindrelay.client.commands.keys.sources._SECONDS", PATIENCE)

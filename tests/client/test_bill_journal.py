@@ -26,8 +26,9 @@ from blindrelay.client.bill_journal import (
     read_journal,
 )
 from blindrelay.testbed.billing_bridge import BillingBridge
+from tests.patience import PATIENCE
 
-from .conftest import PATIENCE, RELAY
+from .conftest import RELAY
 
 BRIDGE = BillingBridge()
 ENVELOPES = [BRIDGE.envelope(number) for number in range(400)]

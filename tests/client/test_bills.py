@@ -16,9 +16,10 @@ from blindrelay.client.bill_journal import KeptExchange, read_journal
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import Receipt
+from tests.patience import PATIENCE
 
 from .charging_bridge import ChargingBridge
-from .conftest import LIBRARIES, PATIENCE, URL, client_of
+from .conftest import LIBRARIES, URL, client_of
 from .scripted_bridge import stalling, whole
 
 

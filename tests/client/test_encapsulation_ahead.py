@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,9 +15,10 @@ from blindrelay.client.relay_view import RelayView
 from blindrelay.sealing import encapsulate
 from blindrelay.v1.envelope import parse_envelope
 from blindrelay.v1.limits import DEFAULT_MAX_UNITS, TIME_STEP
+from tests.patience import until, wait_for
 
 from ..trust.replicas import IDENTITY, KEYS, NOW, Replica
-from .conftest import URL, wait_for
+from .conftest import URL
 from .scripted_bridge import ScriptedBridge
 from .test_key_ring import fetch
 
@@ -55,11 +54,6 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     monkeypatch.setattr(encapsulation_ahead, "encapsulate", noted)
     return made
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits while other tasks run."""
-    await asyncio.to_thread(wait_for, condition)
 
 
 @pytest.fixture

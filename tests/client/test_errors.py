@@ -23,8 +23,9 @@ from blindrelay.client import (
 )
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Execution
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE
 
-from .conftest import LIBRARIES, PATIENCE, URL, client_of
+from .conftest import LIBRARIES, URL, client_of
 from .scripted_bridge import TAIL, Received, Responder, ScriptedBridge, answering, failing, head
 
 ONCE, AGAIN = 1, 3

@@ -18,9 +18,10 @@ import pytest
 from blindrelay.client import ConfigurationError, ConnectionConfig, state_file
 from blindrelay.client.history_store import HistoryStore, default_history_file, open_history
 from blindrelay.trust import format_identity
+from tests.patience import PATIENCE
 
 from ..trust.replicas import IDENTITY, NOW, STRANGER, Replica
-from .conftest import INJECTED, PATIENCE
+from .conftest import INJECTED
 
 TEXT = format_identity(IDENTITY.public_key)
 

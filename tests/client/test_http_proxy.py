@@ -22,9 +22,10 @@ from blindrelay.serving import ChannelTls, parse_address
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.http_proxy import HttpProxy
+from tests.patience import PATIENCE
 
 from ..connect_proxy import connect_proxy
-from .conftest import PATIENCE, URL
+from .conftest import URL
 from .scripted_bridge import ScriptedBridge
 
 

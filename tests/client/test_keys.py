@@ -18,9 +18,10 @@ from blindrelay.sealing import SealingKey
 from blindrelay.trust import IdentityKey, format_identity, identity_hash
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE
 
 from ..trust.replicas import DAY
-from .conftest import PATIENCE, URL
+from .conftest import URL
 from .scripted_bridge import Received, Responder, ScriptedBridge, until
 
 ERROR = "x-blindrelay-error"

@@ -19,8 +19,9 @@ from blindrelay.client.relay_errors import relay_error
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import RETRY_AFTER_KEY, authorization
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import wait_for
 
-from .conftest import URL, wait_for
+from .conftest import URL
 from .scripted_bridge import Received, Responder, ScriptedBridge, head
 
 ERROR = "x-blindrelay-error"

@@ -11,10 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from blindrelay.client import ClosedError, CutResponseError, SealedTransport
+from blindrelay.client import (
+    ClosedError,
+    ConnectionConfig,
+    CutResponseError,
+    SealedTransport,
+    UnreachableError,
+    relay_connection,
+)
+from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE, wait_for
 
-from .conftest import PATIENCE, URL, wait_for
+from .conftest import URL
 from .scripted_bridge import (
     TAIL,
     Received,
@@ -102,6 +111,24 @@ async def test_cancelling_ends_the_exchange_at_once(bridge: ScriptedBridge, seal
         await asyncio.to_thread(wait_for, lambda: bridge.cancelled == [True])
 
 
+def test_complete_response_leaves_the_call_to_its_end(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    """A client that cancelled the call of a relay that is slow to end it would look like one that aborts."""
+    may_end, ended = threading.Event(), list[bool]()
+
+    async def slow_to_end(received: Received, respond: Responder) -> None:
+        await whole(received, respond)
+        await until(may_end)
+        ended.append(True)
+
+    bridge.answer = slow_to_end
+    client.get(URL)
+    bridge.answer = whole
+    client.get(URL)  # on the same connection: what the client sent before has arrived
+    may_end.set()
+    wait_for(lambda: bool(ended or bridge.cancelled))
+    assert bridge.cancelled == []
+
+
 def test_closing_a_stream_early_ends_the_exchange(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     for _ in range(50):  # complete responses are not cancelled
         client.get(URL)
@@ -128,6 +155,24 @@ def test_failed_event_loops_log_nothing(
         asyncio.run(once())
         assert client.get(URL).status_code == 200  # in a loop that continues
     assert caplog.records == []
+
+
+async def test_failed_attempts_leave_one_watch(
+    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC goes on with each watch until the relay is back, which may be hours."""
+    monkeypatch.setattr(relay_connection, "_NEXT_ATTEMPT_SECONDS", 0.05)
+    nowhere = ConnectionConfig.from_string(bridge.connection.replace(f":{bridge.port}?", ":1?"))
+    connection = RelayConnection(nowhere)
+    before = asyncio.all_tasks()
+    for _ in range(3):
+        for failed in await asyncio.gather(
+            *[connection.connect(PATIENCE) for _ in range(4)], return_exceptions=True
+        ):
+            assert isinstance(failed, UnreachableError)
+    assert len(asyncio.all_tasks() - before) <= 1
+    await connection.close()
+    assert asyncio.all_tasks() == before
 
 
 def test_closing_a_client_ends_what_it_does_and_nothing_else(

@@ -15,8 +15,9 @@ from blindrelay.client.request_head import request_head
 from blindrelay.provider_bridge.pacer import Pacer
 from blindrelay.testing import LocalBlindRelay
 from blindrelay.v1.inner_pb2 import ShapingProfile
+from tests.patience import PATIENCE, wait_for
 
-from .conftest import PATIENCE, URL, wait_for
+from .conftest import URL
 from .scripted_bridge import until
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}

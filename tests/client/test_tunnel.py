@@ -16,8 +16,9 @@ from blindrelay.client.request_head import tunnel_head
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import TEXT, TUNNEL_STATUS, close_frame
 from blindrelay.v1.inner_pb2 import ExchangeKind, Frame, ResponseHead
+from tests.patience import PATIENCE
 
-from .conftest import BROUGHT, INJECTED, LIBRARIES, PATIENCE
+from .conftest import BROUGHT, INJECTED, LIBRARIES
 from .scripted_bridge import TAIL, ScriptedBridge, answering, responding
 
 REALTIME = "wss://api.openai.com/v1/realtime?model=m&key=secret"

@@ -140,7 +140,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Follower]:
         follower = Follower(tmp_path_factory.mktemp("service"), provider.listening, running)
         for step in re.split(r"\n## \d\. ", STEPS):
             follower.follow(step)
-        # Not open exchanges: before the relay has reported the start, there is none either.
+        # That none is open does not tell: before the relay has reported the start, none is open either.
         assert any(charges(follower) == ["posted"] for _ in range(MOST_CHECKS))
         yield follower
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
-
-PATIENCE: Final = 60.0
-"""Seconds for what should happen at once. On a busy machine it takes longer."""
+from tests.patience import PATIENCE
 
 
 def websocket(address: str, **options: Any) -> connect:
-    """A connection to an endpoint, which takes its time, and is not probed."""
+    """A WebSocket to an endpoint, with long timeouts and without pings."""
     patient: Any = {"open_timeout": PATIENCE, "close_timeout": PATIENCE, "ping_interval": None}
     return connect(address, proxy=None, max_size=None, **patient, **options)
 

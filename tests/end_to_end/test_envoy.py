@@ -25,10 +25,11 @@ from blindrelay.testbed.evidence.search import Needles
 from blindrelay.testbed.evidence.traces import children_of, environment_of, files_below, written_files_of
 from blindrelay.testbed.topology import BY_ENVOY
 from tests.adversarial.h2_peer import header_block, peers
+from tests.patience import PATIENCE
 
 from ..client.endpoint.conftest import running
 from ..provider_bridge.websocket_provider import WebSocketProvider
-from .conftest import PATIENCE, websocket
+from .conftest import websocket
 
 URL = "https://api.openai.com/v1/chat/completions"
 

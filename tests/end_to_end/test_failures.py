@@ -13,9 +13,7 @@ from openai import APIConnectionError, InternalServerError, OpenAI
 
 from blindrelay.client import BlindRelayError, BridgeError, CutResponseError, SealedTransport
 from blindrelay.testbed import Testbed
-from tests.client.conftest import wait_for
-
-from .conftest import PATIENCE
+from tests.patience import PATIENCE, wait_for
 
 URL = "https://api.openai.com/v1/chat/completions"
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]

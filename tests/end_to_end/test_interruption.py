@@ -15,8 +15,7 @@ import pytest
 
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
-
-from .conftest import PATIENCE
+from tests.patience import PATIENCE
 
 ASKING = """
 messages = [{"role": "user", "content": "Well?"}]

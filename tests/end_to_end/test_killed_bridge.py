@@ -16,8 +16,7 @@ import pytest
 
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
-
-from .conftest import PATIENCE
+from tests.patience import PATIENCE
 
 URL = "https://api.openai.com/v1/chat/completions"
 

@@ -18,8 +18,7 @@ import pytest
 
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
-
-from .conftest import PATIENCE
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 API = "https://api.openai.com/v1"

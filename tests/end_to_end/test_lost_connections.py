@@ -22,7 +22,7 @@ from tests.cable import Cable, cable_to
 URL: Final = "https://api.openai.com/v1/chat/completions"
 QUESTION: Final[dict[str, Any]] = {"model": "m", "messages": []}
 NOTICED_SECONDS: Final = 60
-"""Three times the longest that it takes, and less than with pings every minute: then it is 80."""
+"""Three times as long as it takes. With pings every minute it would take 80."""
 
 
 def port_of_relay(bed: Testbed) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from blindrelay.client import SealedTransport
 from blindrelay.testing import Gate, LocalBlindRelay
-from tests.client.conftest import wait_for
+from tests.patience import wait_for
 
 MODELS = {"two-targets": ["groq/gpt-oss", "openai/gpt-5.5"]}
 MESSAGES: Any = [{"role": "user", "content": "Who are you?"}]

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from blindrelay.client import SealedTransport
+from tests.patience import PATIENCE
 
 from ..client.endpoint.conftest import running
-from .conftest import PATIENCE
 from .wire_traces import EVENTS, FixedProvider, tapped
 
 Way = Callable[[str, Path], AbstractAsyncContextManager[httpx.AsyncClient]]

@@ -14,7 +14,7 @@ from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
 
 DRAIN_SECONDS = 50
-"""A bridge that is stopped waits so long for calls, which take milliseconds, or more on a busy machine."""
+"""Seconds for which a bridge that is stopped waits for its calls. On a busy machine they take some."""
 
 
 @pytest.fixture(scope="module")

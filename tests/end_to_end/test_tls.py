@@ -18,7 +18,7 @@ from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.unprivileged import launcher
 from tests.certificates import Certificates
-from tests.client.conftest import wait_for
+from tests.patience import wait_for
 
 URL = "https://api.openai.com/v1/chat/completions"
 

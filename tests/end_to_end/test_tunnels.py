@@ -28,10 +28,11 @@ from blindrelay.testbed import Testbed
 from blindrelay.testbed.attacks import alterations as alter
 from blindrelay.testbed.attacks.relay import Hook, HostileRelay
 from blindrelay.testbed.configuration import official_providers
+from tests.patience import PATIENCE, until
 
 from ..client.endpoint.conftest import Endpoint, running
 from ..provider_bridge.websocket_provider import WebSocketProvider
-from .conftest import PATIENCE, websocket
+from .conftest import websocket
 
 SECRET = "a canary that nobody on the way may read"
 HELLO = json.dumps({"type": "session.update", "session": {"instructions": SECRET}})
@@ -124,8 +125,7 @@ async def test_relay_sees_cells_of_one_size_whoever_speaks(
     async def silence() -> None:
         """Nobody speaks while two cells pass in each direction."""
         passed = {direction: len(cells(direction)) for direction in ("up", "down")}
-        while any(len(cells(each)) < 2 + count for each, count in passed.items()):  # noqa: ASYNC110 - of a file
-            await asyncio.sleep(0.05)
+        await until(lambda: all(len(cells(each)) >= 2 + count for each, count in passed.items()))
 
     with running(f"{bed.relay}&shape={shape}", tmp_path) as endpoint:
         async with dialled(endpoint) as connection:

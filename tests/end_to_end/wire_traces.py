@@ -26,9 +26,9 @@ from blindrelay.testbed import Testbed
 from blindrelay.testbed.configuration import official_providers
 from blindrelay.testbed.tap import Direction, Forwarded
 from blindrelay.v1.inner_pb2 import Frame
+from tests.patience import PATIENCE
 
 from ..provider_bridge.websocket_provider import WebSocketProvider
-from .conftest import PATIENCE
 
 RECORDED: Final = Path(__file__).with_name("wire_traces.json")
 

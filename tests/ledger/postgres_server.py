@@ -8,8 +8,7 @@ from pathlib import Path
 import psycopg
 
 from blindrelay.testbed.postgresql import server_url
-
-from .patience import PATIENCE
+from tests.patience import PATIENCE
 
 _NUMBERS = count(1)
 _LOCK_MILLISECONDS = int(1_000 * PATIENCE)

@@ -13,8 +13,8 @@ from blindrelay.ledger.books import Books, InvalidError, Outcome, State
 from blindrelay.ledger.books.copying import TABLES
 from blindrelay.ledger.books.schema import migrations
 from blindrelay.testbed.postgresql import programs
+from tests.patience import PATIENCE
 
-from .patience import PATIENCE
 from .postgres_server import Server
 from .trading import BY, NOW, Exchange, Node, balance, customer, post, sound, unique, watermark
 

@@ -108,17 +108,20 @@ def test_a_writer_that_hangs_loses_the_lock(postgres: Server, monkeypatch: pytes
     place = postgres.new_place()
     other = psycopg.connect(place, autocommit=True)
     other.execute("SET lock_timeout = 60000")
+    locked = False
 
     def hang() -> None:
+        nonlocal locked
         with books._store.writing() as sql:
             sql.one("UPDATE account SET expires_at = 1 RETURNING account")
             other.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+            locked = True
 
     with Books(place) as books, other:
         customer(books, units=5)
-        with pytest.raises(BooksError, match="cannot be used") as caught:
+        with pytest.raises(BooksError, match="cannot be used"):
             hang()
-        assert not isinstance(caught.value.__cause__, psycopg.errors.LockNotAvailable)
+        assert locked
         other.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
         row = other.execute("SELECT COUNT(*) FROM account WHERE expires_at = 1").fetchone()
         assert row == (0,)

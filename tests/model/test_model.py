@@ -11,7 +11,7 @@ import pytest
 
 from .explorer import Exploration, TooManyStatesError, constants, explore, mutants
 
-pytestmark = pytest.mark.timeout(900)  # a search is nothing but work for the processor
+pytestmark = pytest.mark.timeout(900)  # a search is pure computation
 
 PROTOCOL = "SCENARIOS"
 PAGE = Path(__file__).parents[2] / "docs/model.md"

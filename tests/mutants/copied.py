@@ -30,6 +30,10 @@ _BESIDE: Final = ("tests", "bench", "spec", "docs", "deploy", "examples", "pypro
 
 _LEFT_OUT: Final = shutil.ignore_patterns("__pycache__", "corpus", "crashers", "node_modules")
 
+TEST_SECONDS: Final = 90
+"""For one test. More than PATIENCE in tests/patience.py: one that is cut off counts as failed, even if it
+would have passed later."""
+
 LONGEST_RUN: Final = 900
 """Seconds for the tests of one mutant; the slowest take one."""
 
@@ -77,8 +81,9 @@ class Copy:
 
     def failing(self, tests: Sequence[str], *, compiles: bool = False) -> Counter[str]:
         """Runs tests; for each file how many of them failed. Raises MutantError if pytest could not run."""
-        options = ["-p", "no:cacheprovider", "-q", "--tb=no", "-rfE", "--timeout=60", "--color=no"]
-        done = self._run(["-m", "pytest", *options, *tests], compiles=compiles)
+        options = ["-p", "no:cacheprovider", "-q", "--tb=no", "-rfE", "--color=no"]
+        command = ["-m", "pytest", *options, f"--timeout={TEST_SECONDS}", *tests]
+        done = self._run(command, compiles=compiles)
         failed = Counter(_FAILED.findall(done.stdout))
         if done.returncode not in (_PASSED, _SOME_FAILED) and not failed:
             said = (done.stdout + done.stderr).strip()[-400:]

@@ -17,8 +17,9 @@ from blindrelay.provider_bridge.policy.urls import parse_origin
 from blindrelay.provider_bridge.upstream import pool, provider_tunnel, route
 from blindrelay.serving import Address
 from blindrelay.trust import IdentityKey
+from tests.patience import PATIENCE
 
-from .scripted_provider import PATIENCE, ScriptedProvider
+from .scripted_provider import ScriptedProvider
 from .sealed_caller import SealedCaller, calling
 from .websocket_provider import WebSocketProvider
 
@@ -27,8 +28,8 @@ Serve = Callable[..., AbstractAsyncContextManager[SealedCaller]]
 
 
 @pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bridge waits longer for its peers: on a busy machine, the test that plays them may pause."""
+def patient_bridges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bridges in this process wait for peers on a busy machine. The tests of a limit set their own."""
     monkeypatch.setattr(request_body, "LINGER_SECONDS", PATIENCE)
     monkeypatch.setattr(tunnel, "LINGER_SECONDS", PATIENCE)
     monkeypatch.setattr(provider_tunnel, "FAREWELL_SECONDS", PATIENCE)

@@ -7,12 +7,10 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final
 
 import trustme
 
-PATIENCE: Final = 60.0
-"""Seconds after which a test gives up."""
+from tests.patience import PATIENCE, until
 
 EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -132,8 +130,7 @@ class ScriptedProvider:
 
     async def asked(self, times: int = 1) -> None:
         """Waits until so many requests have come."""
-        while len(self.received) < times:  # noqa: ASYNC110 (there is no event)
-            await asyncio.sleep(0.01)
+        await until(lambda: len(self.received) >= times)
 
     async def idle(self) -> None:
         """Waits until the bridge has closed every connection."""

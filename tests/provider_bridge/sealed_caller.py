@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -30,6 +29,7 @@ from blindrelay.v1.inner_pb2 import (
     ResponsePart,
     ResponseTail,
 )
+from tests.patience import until
 
 Call = grpc.aio.StreamStreamCall[Any, Any]
 CHAT = "https://api.openai.com/v1/chat/completions"
@@ -172,9 +172,8 @@ class SealedCaller:
         return await collect(await self.send(request), request)
 
     async def written(self) -> None:
-        """Waits until the bridge's last write has returned: one that is ended leaves no room for an error."""
-        while any(each._writing for each in self.served._runtime.running):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        """Waits until the bridge's last write has returned. After one that is cut off, no error is sent."""
+        await until(lambda: not any(each._writing for each in self.served._runtime.running))
 
     async def exchange(self, head: RequestHead | None = None, body: bytes = b"{}") -> Response:
         return await self.complete(await self.seal(head, body))

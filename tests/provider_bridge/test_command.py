@@ -24,9 +24,10 @@ from blindrelay.provider_bridge.keys.key_files import make_signing_key
 from blindrelay.testbed.ports import free_port
 from blindrelay.trust import format_identity, parse_identity
 from tests.connect_proxy import connect_proxy
+from tests.patience import PATIENCE, until
 
 from .replica import DELEGATED, HELD, DelegatedReplica, configure
-from .scripted_provider import EVENT_STREAM, LAST_CHUNK, PATIENCE, ScriptedProvider, chunk, stepwise
+from .scripted_provider import EVENT_STREAM, LAST_CHUNK, ScriptedProvider, chunk, stepwise
 from .sealed_caller import SealedCaller, parts
 from .test_log_and_metrics import NAMES
 
@@ -90,8 +91,7 @@ async def test_listening_provider_is_reached_and_sent_nothing(doctor: Doctor) ->
     load_or_make_identity(doctor.folder / "identity.key")
     async with ScriptedProvider().serving() as provider:
         found = await asyncio.to_thread(doctor.examine, f"http://localhost:{provider.port}")
-        while not provider.connections:  # noqa: ASYNC110 (there is no event)
-            await asyncio.sleep(0.01)
+        await until(lambda: bool(provider.connections))
         await provider.idle()
     assert provider.received == []
     assert list(found) == ["configuration", "identity", "listen", "provider"]

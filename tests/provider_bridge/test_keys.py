@@ -29,6 +29,7 @@ from blindrelay.trust import (
 from blindrelay.v1.inner_pb2 import DEADLINE_CLASS_HOUR
 from blindrelay.v1.keys_pb2 import KeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import until
 
 from .replica import DAY, START, DelegatedReplica, FakeTime, W
 from .sealed_caller import calling, health, outer_status, request_head
@@ -144,8 +145,7 @@ async def test_keys_are_dropped_and_the_delegations_end_is_told_without_a_call(
     first = set(keys._keys)
     task = asyncio.create_task(keys.keep_current())
     replica.time.advance(EPOCH + W + 20)
-    while not replica.noted or first & set(keys._keys):  # noqa: ASYNC110 (nobody is told)
-        await asyncio.sleep(0.001)
+    await until(lambda: bool(replica.noted) and not first & set(keys._keys))
     task.cancel()
 
 

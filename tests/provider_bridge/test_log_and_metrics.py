@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +20,11 @@ from blindrelay.serving.metrics import Metric
 from blindrelay.trust import IdentityKey, SignedDelegation
 from blindrelay.v1.inner_pb2 import EXECUTION_STARTED
 from blindrelay.v1.receipts_pb2 import SignedReceipt
+from tests.patience import PATIENCE, until
 
 from .conftest import Serve
 from .replica import DAY, START, DelegatedReplica, FakeTime, W
-from .scripted_provider import EVENT_STREAM, PATIENCE, ScriptedProvider, raw, response
+from .scripted_provider import EVENT_STREAM, ScriptedProvider, raw, response
 from .sealed_caller import outer_status, request_head
 
 NAMES = [
@@ -171,8 +171,7 @@ async def test_exchanges_leave_counts_and_nothing_else(
         await sending.initial_metadata()  # it is claimed
         for call in (responding, sending):
             call.cancel()
-        while caller.served.admission.running:  # noqa: ASYNC110 (nobody is told)
-            await asyncio.sleep(0.01)
+        await until(lambda: not caller.served.admission.running)
         await provider.idle()
     assert log.totals == {"completed": 1, "not_allowed": 1, "refused": 1, "cancelled": 2}
     assert {json.loads(line)["event"] for line in lines} <= EVENTS

@@ -35,9 +35,10 @@ from blindrelay.serving import (
 from blindrelay.trust import IdentityKey
 from blindrelay.v1.inner_pb2 import ERROR_CODE_OVERLOADED, EXECUTION_NOT_STARTED
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE
 
 from .conftest import Serve
-from .scripted_provider import PATIENCE, ScriptedProvider, raw, response
+from .scripted_provider import ScriptedProvider, raw, response
 from .sealed_caller import SealedCaller
 
 
@@ -214,7 +215,7 @@ async def test_relay_leaves_others_their_share_of_exchanges(
         caller.metadata = relays[1]
         assert (await caller.exchange()).status == 200
         caller.metadata = relays[0]
-        refused = caller.start(await caller.seal())  # and nothing sent: a write would fail if it came later
+        refused = caller.start(await caller.seal())  # sends nothing: a write after the refusal would fail
         assert await refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         for call in held:
             call.cancel()

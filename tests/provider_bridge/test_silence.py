@@ -22,7 +22,7 @@ from .upstream_call import Upstream, upstream
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 LIMIT = 300.0
-"""Seconds of silence that are too many. They pass by skip() alone."""
+"""Seconds of silence after which a provider is given up. Only skip() lets them pass."""
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from blindrelay.serving import issue_token
 from blindrelay.v1.inner_pb2 import ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED
 from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import until
 
 from .conftest import Serve
 from .replica import skip
@@ -74,7 +75,7 @@ async def late(
     begun: Awaitable[None] | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Response:
-    """What a client has when the time of its request is up: after `begun`, or once the response has begun."""
+    """The response to a request whose time is up after `begun`, or else after the response has begun."""
     call, response = await caller.send(request), Response()
     received = parts(call, request)
     if begun is None:
@@ -109,8 +110,7 @@ async def test_deadline_ends_an_exchange_whose_client_takes_nothing(
     call = await bridge.send(request)
     await provider.asked()
     (exchange,) = bridge.served._runtime.running
-    while not exchange._writing:  # noqa: ASYNC110 (there is no event)
-        await asyncio.sleep(0.01)
+    await until(lambda: exchange._writing)
     skip(60, monkeypatch)
     await provider.idle()
     with pytest.raises(grpc.aio.AioRpcError) as cut:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+
+from tests.patience import until
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -47,8 +48,7 @@ class WebSocketProvider:
             yield self
 
     async def ended(self, times: int) -> list[int | None]:
-        while len(self.closes) < times:  # noqa: ASYNC110 (nobody is told)
-            await asyncio.sleep(0.01)
+        await until(lambda: len(self.closes) >= times)
         return self.closes
 
     def forget(self) -> None:

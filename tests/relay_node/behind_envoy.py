@@ -18,7 +18,8 @@ from blindrelay.serving import Address
 from blindrelay.testbed.envoy_relay import envoy_command, running_envoy
 from blindrelay.testbed.ports import free_port
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, until
+from tests.patience import PATIENCE, until
+from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import Client
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from blindrelay.relay_node import ledger as relay_ledger
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, ChannelTls, health, issue_token
 from tests.certificates import Certificates
+from tests.patience import PATIENCE, until
 from tests.relay_node.behind_envoy import control_process, in_front
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, until
+from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.fake_ledger import FakeAccount, FakeLedger
 from tests.relay_node.raw_client import Client, RelayProcess, relay_process
 

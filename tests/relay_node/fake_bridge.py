@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
@@ -22,9 +22,7 @@ from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyConfig, KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import DEFAULT_MAX_UNITS, SUITE
-
-PATIENCE: Final = 60.0
-"""Seconds, where a limit is there only so that a failure ends. A busy machine may stand still for some."""
+from tests.patience import until
 
 
 @dataclass
@@ -167,13 +165,6 @@ class FakeBridge:
 def new_key() -> bytes:
     """A KeyConfig."""
     return KeyConfig(suite=SUITE, public_key=os.urandom(1_216)).SerializeToString()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits until a condition holds, for at most PATIENCE seconds."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - the conditions have no events
-            await asyncio.sleep(0.01)
 
 
 async def cancelled(seen: Seen) -> None:

@@ -134,7 +134,7 @@ class FakeLedger:
             await self._write(context, **news)
 
     async def _write(self, context: Any, **news: Any) -> None:
-        """One message at a time: gRPC fails a write during another one of its call."""
+        """One message at a time: gRPC fails a write that begins during another one."""
         async with self._writing:
             await context.write(ReportResponse(**{"sent_at": _now(), **news}))
 

@@ -34,7 +34,7 @@ from blindrelay.v1.grpc_profile import (
 from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.fake_bridge import PATIENCE
+from tests.patience import PATIENCE
 
 
 class Client:

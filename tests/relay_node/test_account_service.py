@@ -9,8 +9,9 @@ import grpc
 import pytest
 
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE
 from tests.relay_node.conftest import Billed, StartRelay, both
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge
+from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import Client, refusal
 
 

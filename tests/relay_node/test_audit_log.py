@@ -18,8 +18,9 @@ from blindrelay.serving.health import SERVICES
 from blindrelay.testbed.ports import free_port
 from blindrelay.v1.outer_status import OuterStatus
 from tests.certificates import Certificates
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, until
+from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import refusal, scrape
 
 

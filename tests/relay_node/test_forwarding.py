@@ -16,8 +16,9 @@ from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD
 from blindrelay.v1.limits import DEADLINE_SECONDS, MAX_MESSAGE_SIZE
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import RunningRelay, both
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, cancelled, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled
 from tests.relay_node.raw_client import refusal
 
 
@@ -199,7 +200,7 @@ async def test_bridge_sees_a_deadline_class_instead_of_the_clients_deadline(
     (await relay.client.open(bridge.envelope(), timeout=timeout)).cancel()
     remaining = bridge.seen[0].time_remaining
     assert remaining is not None
-    # 60 and what has passed since. gRPC rounds what it sends to three digits.
+    # 60 seconds, less what has passed since. gRPC rounds what it sends to three digits.
     assert 31 < remaining - DEADLINE_SECONDS[place] <= 160
 
 

@@ -19,8 +19,9 @@ from blindrelay.v1.identity_text import format_identity
 from blindrelay.v1.ledger_pb2 import Limit
 from blindrelay.v1.limits import MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import until
 from tests.relay_node.conftest import Billed, StartBilled, StartRelay, both
-from tests.relay_node.fake_bridge import FakeBridge, cancelled, until
+from tests.relay_node.fake_bridge import FakeBridge, cancelled
 from tests.relay_node.fake_ledger import FakeLedger
 from tests.relay_node.raw_client import Client, finish, refusal, retry_after
 

@@ -12,8 +12,9 @@ import pytest
 
 from blindrelay.relay_node import accounts, contact, lease_gate
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import Billed, StartBilled, both
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, until
+from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import finish, refusal, retry_after
 
 

@@ -26,8 +26,9 @@ from blindrelay.testbed.ports import free_port
 from blindrelay.v1.channel import ExchangeChannel
 from blindrelay.v1.envelope import METADATA_KEY
 from tests.certificates import Certificates
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen
 from tests.relay_node.raw_client import Client
 
 OPERATIONS: Final = Path(__file__).parents[2] / "docs/operations.md"

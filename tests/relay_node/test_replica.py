@@ -14,8 +14,9 @@ import trustme
 from blindrelay.relay_node import replica
 from blindrelay.v1.outer_status import OuterStatus
 from tests.certificates import Certificates
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, abort, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, abort
 from tests.relay_node.raw_client import eventually_served, refusal
 
 

@@ -14,8 +14,9 @@ from blindrelay.relay_node.report import Report
 from blindrelay.serving import CallRefusedError
 from blindrelay.v1.ledger_pb2 import Limit
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import Billed, StartBilled
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, abort, until
+from tests.relay_node.fake_bridge import FakeBridge, abort
 from tests.relay_node.raw_client import finish, refusal
 
 

@@ -19,8 +19,9 @@ from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
 from tests.certificates import Certificates
+from tests.patience import until
 from tests.relay_node.conftest import RunningRelay, StartRelay, both
-from tests.relay_node.fake_bridge import FakeBridge, Seen, abort, new_key, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, abort, new_key
 from tests.relay_node.raw_client import refusal
 
 

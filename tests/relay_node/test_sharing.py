@@ -20,9 +20,10 @@ from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
 from tests.adversarial.h2_peer import Peer, header_block, message_start, opening, peers
+from tests.patience import PATIENCE, until
 from tests.relay_node.behind_envoy import eventually, outcome
 from tests.relay_node.conftest import RunningRelay, StartRelay, both
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, cancelled, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled
 from tests.relay_node.raw_client import Client, eventually_served, refusal
 
 DEADLINE, UNAUTHENTICATED = "4", "16"

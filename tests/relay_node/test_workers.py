@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ import pytest
 
 from blindrelay.testbed.ports import free_port
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import RelayTls, StartProcess
-from tests.relay_node.fake_bridge import PATIENCE, FakeBridge, Seen, cancelled, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled
 from tests.relay_node.fake_ledger import FakeLedger
 from tests.relay_node.raw_client import CONFIG, RELAY, Client, RelayProcess, alive, finish, refusal, scrape
 
@@ -89,16 +89,15 @@ async def test_call_that_outlasts_the_drain_is_cancelled(
 
 
 CONNECTIONS = 32
-"""The kernel distributes them by their ports. One of two workers gets fewer than two of them once in sixty
-million times."""
+"""The kernel distributes them. One of two workers gets fewer than two once in sixty million times."""
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def connections(
     relay: RelayProcess, credentials: grpc.ChannelCredentials | None = None
 ) -> AsyncIterator[list[Client]]:
     """Clients with a connection each."""
-    async with contextlib.AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         clients = [Client(relay.address, relay.token, credentials) for _ in range(CONNECTIONS)]
         for client in clients:
             stack.push_async_callback(client.channel.close)
@@ -115,7 +114,7 @@ def two_free_ports() -> int:
     """The first of two ports that follow each other."""
     while True:
         port = free_port()
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
             return port
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import MappedProvider, Testbed, testable_provider
+from tests.patience import PATIENCE
 
 from ..aimock.server import Aimock
 from ..client.endpoint.conftest import Endpoint, running
@@ -42,9 +43,6 @@ MODELS_URLS: Final = {
 """The same for the transport."""
 
 WAYS: Final = ("transport", "endpoint")
-PATIENCE: Final = 60.0
-"""Seconds for an exchange. The transport's own limit for a connection is 5 s, which a busy machine takes."""
-
 QUESTION: Final = "What is the capital of France?"
 PARIS: Final = "The capital of France is Paris."
 PARAMETERS: Final = {"type": "object", "properties": {"city": {"type": "string"}}}

@@ -9,7 +9,9 @@ from typing import Any, Final
 import pytest
 from mistralai.client import Mistral, errors
 
-from .conftest import CUT, PARIS, PATIENCE, TOOLS, City, Way, ask
+from tests.patience import PATIENCE
+
+from .conftest import CUT, PARIS, TOOLS, City, Way, ask
 from .works import works
 
 SDK: Final = "mistralai"

@@ -8,8 +8,9 @@ from typing import Final
 import h2.connection
 import httpx
 
+from tests.patience import PATIENCE
+
 from .content import IN_CLEAR, Canaries, endings
-from .ways import PATIENCE
 from .world import OUTSIDE, Outcomes, Scenario, World
 
 

@@ -10,10 +10,11 @@ import httpx
 import openai
 
 from blindrelay.client import SealedTransport
+from tests.patience import PATIENCE
 
 from .content import CHAT, ERRORS, ORIGIN, Canaries, chat, ending, reason
 from .failures import base_urls_in_the_environment
-from .ways import PATIENCE, endpoint
+from .ways import endpoint
 from .world import OUTSIDE, Outcomes, Scenario, World
 
 

@@ -21,13 +21,11 @@ import httpx
 
 from blindrelay.client import SealedTransport
 from blindrelay.testbed.ports import free_port
+from tests.patience import PATIENCE
 
 from ..client.endpoint.conftest import running
 from .content import ERRORS, IN_CLEAR, ORIGIN, Canaries, ending, endings, reason, requests
 from .world import Outcomes, World
-
-PATIENCE: Final = 60.0
-"""Seconds for an exchange. None here ends by it."""
 
 PROGRAM_SECONDS: Final = 240.0
 """For a program and its endpoint, from their start to their end."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
 from blindrelay.serving import STREAMS_PER_CLIENT, Address, ConfigError, ServerTls, listen, server_options
+from tests.patience import PATIENCE
 
 ANY_PORT = Address("127.0.0.1", 0)
-PATIENCE: Final = 60.0
-"""Seconds, where a limit is there only so that a failure ends."""
-
 UNARY, STREAM = "/test.Service/Unary", "/test.Service/Stream"
 
 Handler = Callable[[Any, Any], Awaitable[Any]]

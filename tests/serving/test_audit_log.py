@@ -16,7 +16,7 @@ from blindrelay.serving import Address, ConfigError, StartError, audit_log, read
 from blindrelay.serving.audit_log import MAX_FAULTS, SIZE_CLASSES, AuditLog, write_to_stderr
 from blindrelay.serving.metrics import Metric, exposed_metrics, read_metrics_address
 from blindrelay.serving.metrics_server import MAX_SCRAPES
-from tests.serving.echo_server import PATIENCE
+from tests.patience import PATIENCE
 
 
 class Event(Enum):

@@ -15,7 +15,8 @@ import pytest
 from blindrelay.serving import Admission, CallRefusedError, Shares, guarded
 from blindrelay.serving.options import MAX_METADATA_SIZE
 from blindrelay.v1.outer_status import OuterStatus
-from tests.serving.echo_server import PATIENCE, STREAM, UNARY, echo, listening
+from tests.patience import PATIENCE
+from tests.serving.echo_server import STREAM, UNARY, echo, listening
 
 SECRET = "canary 10.1.2.3"
 NO_LIMITS = (("grpc.so_reuseport", 0),)

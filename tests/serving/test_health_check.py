@@ -27,14 +27,14 @@ from blindrelay.serving import (
 )
 from blindrelay.serving.health import MAX_CHECKS, Health
 from blindrelay.serving.health_check import health_of
-from tests.serving.echo_server import PATIENCE
+from tests.patience import PATIENCE
 
 LOOPBACK = Address("127.0.0.1", 0)
 
 
 @pytest.fixture(autouse=True)
 def patient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine, question and answer take long."""
+    """On a busy machine, a check takes long."""
     monkeypatch.setattr(health_check, "PATIENCE", PATIENCE)
     monkeypatch.setattr(health, "REQUEST_SECONDS", PATIENCE)
 

@@ -18,7 +18,8 @@ from blindrelay.serving import CLIENT_IDLE_SECONDS, STREAMS_PER_RELAY, server_op
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 from blindrelay.v1.limits import DEADLINE_SECONDS
 from tests.cable import cable_to
-from tests.serving.echo_server import PATIENCE, STREAM, UNARY, listening
+from tests.patience import PATIENCE
+from tests.serving.echo_server import STREAM, UNARY, listening
 
 HASTE: Final = 60
 """How many times faster."""

@@ -15,7 +15,8 @@ from blindrelay.serving import Address, ChannelTls, ConfigError, ServerTls, Star
 from blindrelay.serving.files import read_files_again
 from blindrelay.serving.tls import _FollowedFiles
 from tests.certificates import Certificates
-from tests.serving.echo_server import ANY_PORT, PATIENCE, listening, server_of, unary, works
+from tests.patience import PATIENCE
+from tests.serving.echo_server import ANY_PORT, listening, server_of, unary, works
 
 
 @pytest.fixture

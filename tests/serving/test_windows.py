@@ -12,7 +12,7 @@ import pytest
 
 from blindrelay.serving import server_options
 from blindrelay.v1.grpc_profile import CALL_WINDOW, CHANNEL_OPTIONS
-from tests.serving.echo_server import PATIENCE
+from tests.patience import PATIENCE
 
 MESSAGE: Final = bytes(65_536)
 SENT: Final = 64

@@ -55,7 +55,7 @@ class Cancellations:
             self._samples.append(Sample.of(os.getpid(), (len(self._samples) + 1) * each))
 
     def take_last_sample_again(self) -> None:
-        """When more has ended."""
+        """Replaces it when more may have ended."""
         last = self._samples.pop()
         self._samples.append(Sample.of(os.getpid(), last.exchanges))
 

@@ -79,7 +79,7 @@ class KillLoop:
                 self._bed.start(part)
 
     def run_until_posted(self, lines: int) -> None:
-        """Goes on without kills until so many lines are posted, of which the client has the receipts."""
+        """Goes on without kills until so many lines are posted and the client has as many receipts."""
         deadline = time.monotonic() + SETTLING_SECONDS
         while time.monotonic() < deadline:
             posted = _states(self._statement())["posted"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from blindrelay.testbed import Testbed
+from tests.patience import until
 
 from .cancellations import Cancellations, providers
 from .neighbours import NEIGHBOURS, Course
@@ -47,13 +48,6 @@ async def test_cancelled_calls_return_every_connection() -> None:
         await until(few_descriptors)
     # Those of the provider, for idle connections.
     await until(lambda: len(asyncio.all_tasks() - before) <= 8)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Connections end in the background."""
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("neighbour", NEIGHBOURS)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import httpx2
 import pytest
 
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.providers import provider_process
-
-PATIENCE: Final = 60.0
-"""Seconds for what should happen at once. On a busy machine it takes longer."""
+from tests.patience import PATIENCE
 
 
 @pytest.fixture

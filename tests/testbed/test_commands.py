@@ -16,8 +16,7 @@ from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.demo import QUESTION
 from blindrelay.testbed.evidence.traces import children_of, environment_of
-
-from .conftest import PATIENCE
+from tests.patience import PATIENCE
 
 COMMAND = [sys.executable, "-m", "blindrelay.testbed"]
 

@@ -19,8 +19,7 @@ import pytest
 
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
-
-from .conftest import PATIENCE
+from tests.patience import PATIENCE
 
 URL = "https://api.openai.com/v1/chat/completions"
 SOONEST_SECONDS = 10.0
@@ -185,7 +184,7 @@ def test_command_says_what_programs_need() -> None:
 
 
 def kill(pid: int) -> None:
-    """Ends a process at once, and waits until it has left its ports."""
+    """Kills a process, and waits until its ports are free."""
     process = os.pidfd_open(pid)
     try:
         signal.pidfd_send_signal(process, signal.SIGKILL)

@@ -14,8 +14,7 @@ import pytest
 
 from blindrelay.testbed import PartDiedError, PartNotReadyError
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
-
-from .conftest import PATIENCE
+from tests.patience import PATIENCE
 
 LISTENING = """
 import signal, sys

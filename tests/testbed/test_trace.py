@@ -15,11 +15,10 @@ import pytest
 from blindrelay.sealing import BALANCED
 from blindrelay.testbed.errors import InputError
 from blindrelay.testbed.trace.texts import Replay, pieces, read_texts, write_texts
-
-from .conftest import PATIENCE
+from tests.patience import PATIENCE
 
 CELLS = {BALANCED.padded_count(cells) for cells in range(1, 2_000)}
-"""How many of them a response may have: 40 in the time that these take, more on a busy machine."""
+"""How many cells a response may have. Those of these tests have 40, or more on a busy machine."""
 
 COMMAND = [sys.executable, "-m", "blindrelay.testbed", "trace", "--texts"]
 

@@ -18,16 +18,9 @@ from google import genai
 from blindrelay.client import BridgeError
 from blindrelay.serving import ConfigError
 from blindrelay.testing import Gate, LocalBlindRelay, ReceivedRequest, Reply
+from tests.patience import PATIENCE
 
 MESSAGES: Any = [{"role": "user", "content": "my secret"}]
-
-PATIENCE = 60.0
-"""Seconds after which a test fails that waits for something."""
-
-
-@pytest.fixture(autouse=True)
-def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindrelay.client.transport._CONNECT_SECONDS", PATIENCE)
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from blindrelay.client.error_mapping import raised_in_body
 from blindrelay.client.errors import BlindRelayError, ClosedError
@@ -17,9 +17,9 @@ Run = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 """Runs a coroutine of the stream: in this event loop, or in a portal's."""
 
 
-async def here(work: Coroutine[Any, Any, Any]) -> Any:
+def here(work: Coroutine[Any, Any, Any]) -> Awaitable[Any]:
     """A Run in this event loop."""
-    return await work
+    return work
 
 
 class _SyncBody:
@@ -56,12 +56,17 @@ class _AsyncBody:
         self._run = run
         self._run_to_end = run_to_end
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
         try:
-            while (piece := await self._run(self._stream.body())) is not None:
-                yield piece
+            piece: bytes | None = await self._run(self._stream.body())
         except BlindRelayError as error:
             raise raised_in_body(error, self._request) from None
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
 
     async def aclose(self) -> None:
         with suppress(ClosedError):

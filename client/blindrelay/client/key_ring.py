@@ -50,7 +50,9 @@ class KeyRing:
     def draw(self, issued_at: int) -> VerifiedKey | None:
         """A random key of any replica for an exchange of that time, or None."""
         candidates = self._keys(issued_at)
-        return secrets.choice(candidates) if candidates else None
+        if len(candidates) > 1:
+            return secrets.choice(candidates)
+        return candidates[0] if candidates else None
 
     def announced(self, key: VerifiedKey, issued_at: int) -> VerifiedKey | None:
         """The key as draw() may return it now, with the prices of the newest fetch; None if it cannot."""

@@ -86,15 +86,21 @@ class RelayCall:
         if self._ended:
             return None
         try:
-            message = await self._next()
+            message: bytes | None = await anext(self._messages, None)
         except grpc.aio.AioRpcError:
             if not await self._made_again():
                 raise
-            message = await self._next()
+            message = await anext(self._messages, None)
         if message is not None:
             self._kept = None
             self._note("down", message)
         return message
+
+    async def ended(self) -> None:
+        """Waits for the status. Where no message can follow, that is one event of gRPC less than read()."""
+        if self.grpc is not None:
+            await self._messages.aclose()  # or asyncio would do it later, in a task
+            await self.grpc.code()
 
     async def failure(self, error: grpc.aio.AioRpcError) -> RelayError:
         """The relay's reason, where read() raised `error`."""
@@ -118,10 +124,6 @@ class RelayCall:
         self._status = StatusWatch(self.grpc)
         if only_message is not None:
             self._note("up", only_message)
-
-    async def _next(self) -> bytes | None:
-        message: bytes | None = await anext(self._messages, None)
-        return message
 
     async def _write(self, message: bytes) -> bool:
         try:

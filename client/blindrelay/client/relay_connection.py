@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -39,7 +39,7 @@ _DIRECTORY_SECONDS: Final = 10
 """The relay serves directories from memory, but may wait for a bridge that is starting."""
 
 _WATCHES_END_SECONDS: Final = 10
-"""Seconds for gRPC to end what watches a closed channel. It takes milliseconds, but not on a busy machine."""
+"""Seconds for gRPC to end the watches of a closed channel. It takes milliseconds on an idle machine."""
 
 _REASON_SECONDS: Final = 1
 """Seconds for gRPC to tell why a connection failed. It needs no network for that."""
@@ -72,7 +72,7 @@ class RelayConnection:
         self._users = 0
         self._closed = False
         self._renewal: asyncio.Task[None] | None = None
-        self._watches: set[asyncio.Future[None]] = set()
+        self._watches: dict[tuple[grpc.aio.Channel, grpc.ChannelConnectivity], asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._trailing: dict[asyncio.Task[None], None] = {}
         self._calls: weakref.WeakSet[ExchangeCall] = weakref.WeakSet()
@@ -85,7 +85,10 @@ class RelayConnection:
         self._users += 1
         try:
             await self.connect(connect)
-            async with asyncio.timeout(pool):
+            if self._room.locked():
+                async with asyncio.timeout(pool):
+                    await self._room.acquire()
+            else:
                 await self._room.acquire()
         except TimeoutError:
             self._users -= 1
@@ -118,6 +121,8 @@ class RelayConnection:
             self._replace_channel()
         self._channel.use()
         try:
+            if self._channel.grpc.get_state() is grpc.ChannelConnectivity.READY:
+                return
             async with asyncio.timeout(timeout):
                 await self._connect()
         except grpc.aio.UsageError:
@@ -136,28 +141,35 @@ class RelayConnection:
         state = channel.get_state(try_to_connect=True)
         if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
             # The state stays the same between attempts, until one succeeds.
-            await self._next_attempt(channel)
-            return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_NEXT_ATTEMPT_SECONDS):
+                    state = await self._next_state(channel, state)
         while state is not grpc.ChannelConnectivity.READY:
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                 raise await self._unreachable()
-            await self._watched(channel.wait_for_state_change(state))
-            state = channel.get_state(try_to_connect=True)
+            state = await self._next_state(channel, state)
 
-    async def _next_attempt(self, channel: grpc.aio.Channel) -> None:
-        try:
-            async with asyncio.timeout(_NEXT_ATTEMPT_SECONDS):
-                await self._watched(channel.channel_ready())
-        except TimeoutError:
-            raise await self._unreachable() from None
+    async def _next_state(
+        self, channel: grpc.aio.Channel, state: grpc.ChannelConnectivity
+    ) -> grpc.ChannelConnectivity:
+        """Waits until the channel's state is no longer this one. Returns the new one.
 
-    async def _watched(self, change: Awaitable[None]) -> None:
-        """Waits for a change. If that is given up, gRPC goes on watching until the channel is closed."""
-        watch = asyncio.ensure_future(change)
-        self._watches.add(watch)
-        watch.add_done_callback(self._watches.discard)
-        watch.add_done_callback(_retrieve)
+        If the wait is given up, gRPC goes on watching until the state changes or the channel is closed. So
+        all that wait for one change share a watch.
+        """
+        watch = self._watches.get((channel, state))
+        if watch is None:
+            watch = asyncio.create_task(self._watch(channel, state))
+            watch.add_done_callback(_retrieve)
+            self._watches[channel, state] = watch
         await asyncio.shield(watch)
+        return channel.get_state(try_to_connect=True)
+
+    async def _watch(self, channel: grpc.aio.Channel, state: grpc.ChannelConnectivity) -> None:
+        try:
+            await channel.wait_for_state_change(state)
+        finally:
+            del self._watches[channel, state]
 
     async def _unreachable(self) -> UnreachableError:
         reason = self._hint if self._proxy is None else await self._refusal(self._proxy) or self._hint
@@ -270,7 +282,7 @@ class RelayConnection:
             task.cancel()
         await asyncio.gather(self._channel.grpc.close(), *trailing, return_exceptions=True)
         if self._watches:
-            await asyncio.wait(self._watches, timeout=_WATCHES_END_SECONDS)
+            await asyncio.wait(self._watches.values(), timeout=_WATCHES_END_SECONDS)
         if trailing:
             await asyncio.sleep(LAST_NEWS_SECONDS)
         # gRPC's engine runs as long as a channel is referred to, and responses refer to this object.
@@ -281,7 +293,7 @@ class RelayConnection:
             raise ClosedError
 
 
-def _retrieve(work: asyncio.Future[None]) -> None:
+def _retrieve(task: asyncio.Task[None]) -> None:
     """Keeps asyncio from reporting a failure whose waiters have timed out."""
-    if not work.cancelled():
-        work.exception()
+    if not task.cancelled():
+        task.exception()

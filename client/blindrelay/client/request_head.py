@@ -24,7 +24,14 @@ from blindrelay.v1.http_headers import (
     SUBPROTOCOL,
     nominated,
 )
-from blindrelay.v1.inner_pb2 import Credential, ExchangeKind, Header, RequestHead, Shaping
+from blindrelay.v1.inner_pb2 import (
+    CREDENTIAL_BROUGHT,
+    EXCHANGE_KIND_EXCHANGE,
+    EXCHANGE_KIND_TUNNEL,
+    Header,
+    RequestHead,
+    Shaping,
+)
 
 CREDENTIAL_PARAMETERS: Final = ("key", "api_key", "api-key", "apikey", "access_token", "oauth_token")
 
@@ -43,7 +50,7 @@ def request_head(request: Request, config: ConnectionConfig, salt: str | None = 
     Raises RequestError for a header that the bridge would refuse and that cannot be dropped.
     """
     return RequestHead(
-        kind=ExchangeKind.EXCHANGE_KIND_EXCHANGE,
+        kind=EXCHANGE_KIND_EXCHANGE,
         method=request.method.upper(),
         url=_sealed_url(request.url, brought=_brings_credential(config)),
         headers=_sealed_headers(request, config, salt),
@@ -56,7 +63,7 @@ def request_head(request: Request, config: ConnectionConfig, salt: str | None = 
 def tunnel_head(request: Request, config: ConnectionConfig) -> RequestHead:
     """The head of a WebSocket handshake. Its URL has the scheme https or http instead of wss or ws."""
     head = request_head(request, config)
-    head.kind = ExchangeKind.EXCHANGE_KIND_TUNNEL
+    head.kind = EXCHANGE_KIND_TUNNEL
     head.url = _WEBSOCKET_SCHEME.sub("http", head.url)
     value = request.headers.get(SUBPROTOCOL.decode(), "").encode()
     offered = [each.strip() for each in value.split(b",") if each.strip()]
@@ -68,7 +75,7 @@ def tunnel_head(request: Request, config: ConnectionConfig) -> RequestHead:
 
 
 def _brings_credential(config: ConnectionConfig) -> bool:
-    return config.credential == Credential.CREDENTIAL_BROUGHT
+    return config.credential == CREDENTIAL_BROUGHT
 
 
 def _sealed_headers(request: Request, config: ConnectionConfig, salt: str | None) -> list[Header]:
@@ -94,21 +101,22 @@ def _own_keys(request: Request, config: ConnectionConfig) -> list[tuple[bytes, b
 
 def _passes(name: bytes, config: ConnectionConfig) -> bool:
     """Whether a header is sent, or dropped. Raises RequestError."""
-    brought = _brings_credential(config)
     if name in REQUEST_HEADERS or name.decode("latin-1") in config.headers:
         return True
     if name in ACCOUNT_HEADERS:
-        return brought
-    if is_harmless(name) or (not brought and name in HARMLESS_UNSIGNED):
+        return _brings_credential(config)
+    if is_harmless(name):
         return False
-    if not brought:
-        text = name.decode("latin-1")
-        raise RequestError(
-            f"the bridge does not pass on the header {text} with its own credential. Leave it out. Or add "
-            f"headers={text} to the connection string, if the bridge's operator allows it. Or use your own "
-            "credential (credentials=brought)"
-        )
-    return True
+    if _brings_credential(config):
+        return True
+    if name in HARMLESS_UNSIGNED:
+        return False
+    text = name.decode("latin-1")
+    raise RequestError(
+        f"the bridge does not pass on the header {text} with its own credential. Leave it out. Or add "
+        f"headers={text} to the connection string, if the bridge's operator allows it. Or use your own "
+        "credential (credentials=brought)"
+    )
 
 
 def _hashed(key: bytes) -> bytes:
@@ -122,7 +130,7 @@ def _sealed_url(url: Any, *, brought: bool) -> str:
     The libraries write "#" in no other place. To take it out by their copy_with() parses the URL again.
     """
     dropped = SOFTWARE_PARAMETERS if brought else SOFTWARE_PARAMETERS + CREDENTIAL_PARAMETERS
-    for parameter in list(url.params):
+    for parameter in list(url.params) if url.query else ():
         if parameter.casefold() in dropped:
             url = url.copy_remove_param(parameter)
     return str(url).partition("#")[0]

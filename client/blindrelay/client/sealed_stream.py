@@ -177,7 +177,7 @@ class SealedStream:
                 if isinstance(error, ViolationError):
                     raise ProtocolError(f"the bridge broke the protocol: {error}") from None
                 raise AlteredResponseError from None
-            if parts := [part for part in parts if part.ListFields()]:
+            if parts:
                 return parts
         self._close()
         raise CutResponseError("the relay ended the exchange before the response's end")
@@ -214,8 +214,9 @@ class SealedStream:
         try:
             async with asyncio.timeout(seconds):
                 await (self.at_response_end or self._call.half_close)()
-                while (message := await self._call.read()) is not None:
+                while not self._response.finished and (message := await self._call.read()) is not None:
                     self._opened(message)
+                await self._call.ended()
         except (TimeoutError, TimedOutError, grpc.aio.AioRpcError, SealingError, DecodeError):
             return  # the response was already complete
         finally:

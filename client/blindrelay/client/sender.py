@@ -209,8 +209,8 @@ class Sender:
         require_engine()
         loop = asyncio.get_running_loop()
         with self._lock:
-            self.is_connected()  # drops those of loops that have ended
             if loop not in self._relays:
+                self.is_connected()  # drops those of loops that have ended
                 ahead = EncapsulationAhead(self.keys, self.config.max_units, self.clock)
                 self._relays[loop] = RelayConnection(self.config, ahead)
             return self._relays[loop]

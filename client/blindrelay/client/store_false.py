@@ -14,7 +14,7 @@ from blindrelay.client.cache_salt import has_salt_in_head, salt_field, salt_of
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.httpx_compat import Request, body_bytes, in_memory
 from blindrelay.client.sealed_address import real_host
-from blindrelay.v1.inner_pb2 import Credential
+from blindrelay.v1.inner_pb2 import CREDENTIAL_INJECTED
 
 _STORING: Final = "/responses"
 """The Responses API, which stores responses by default."""
@@ -43,7 +43,7 @@ def stateless_message(message: bytes, request: Request, config: ConnectionConfig
 
 def completes_body(host: str, path: str, config: ConnectionConfig) -> bool:
     """Whether fields may have to be added to a body, or a salt made from it: it has to be in memory."""
-    if config.credential != Credential.CREDENTIAL_INJECTED:
+    if config.credential != CREDENTIAL_INJECTED:
         return False
     salted = _salt_field(host, path, config) is not None
     return path.endswith(_STORING) or salted or has_salt_in_head(real_host(host), path, config.cache_salt)
@@ -51,7 +51,7 @@ def completes_body(host: str, path: str, config: ConnectionConfig) -> bool:
 
 def salt_for_head(request: Request, config: ConnectionConfig, body: object) -> str | None:
     """The salt that the head of a request gets, or None. `body` is what is sent: bytes, or a stream."""
-    if config.credential != Credential.CREDENTIAL_INJECTED or not isinstance(body, bytes):
+    if config.credential != CREDENTIAL_INJECTED or not isinstance(body, bytes):
         return None
     if not has_salt_in_head(request.url.host, request.url.path, config.cache_salt):
         return None

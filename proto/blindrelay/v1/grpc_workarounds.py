@@ -10,7 +10,7 @@ import grpc
 
 _WRITE_FAILED: Final = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 _SECONDS: Final = 10.0
-"""The peer's status is on its way when a write fails. A machine that is too busy to read it needs seconds."""
+"""Seconds for the peer's status, which is on its way when a write fails. A busy machine reads it late."""
 
 
 class StatusWatch:
@@ -27,7 +27,7 @@ class StatusWatch:
         call.add_done_callback(self._note)
 
     async def status(self, error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str | None]:
-        """The peer's code and details, or those of `error` if none arrives within _SECONDS."""
+        """The peer's code and details, or those of `error` if no status arrives in time."""
         if self._status is None and (error.code(), error.details()) == _WRITE_FAILED:
             self._known = asyncio.Event()
             try:

@@ -25,7 +25,6 @@ from blindrelay.sealing.requests import RequestOpener, RequestSealer
 from blindrelay.sealing.responses import ResponseOpener, ResponseSealer
 from blindrelay.v1 import labels
 from blindrelay.v1.envelope import parse_envelope
-from blindrelay.v1.keys import key_id
 from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE, RESPONSE_NONCE_SIZE
 from blindrelay.v1.units import COIN_SIZE
 
@@ -74,12 +73,12 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
     KeyConfigError if the config is not valid in this version.
     """
     public_key = public_key_of(config)
-    if parse_envelope(envelope).key_id != key_id(config):
+    if parse_envelope(envelope).key_id != public_key.key_id:
         raise StateError("the envelope does not name the key to seal to")
     secret = os.urandom(_SECRET_SIZE)
     bound = hashlib.sha256(envelope).digest()
     try:
-        sealed = _SUITE.encrypt(secret, public_key, info=labels.labelled(labels.ENCAPSULATION, bound))
+        sealed = _SUITE.encrypt(secret, public_key.key, info=labels.labelled(labels.ENCAPSULATION, bound))
     except ValueError:
         raise KeyConfigError("the public key is a point of low order") from None
     coin = _Coin()

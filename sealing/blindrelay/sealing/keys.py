@@ -6,7 +6,7 @@ X-Wing (draft-connolly-cfrg-xwing-kem) joins ML-KEM-768 and X25519, so that eith
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -81,17 +81,25 @@ def parse_config(config: bytes) -> KeyConfig:
     return parsed
 
 
+class PublicKey(NamedTuple):
+    """What clients seal to: the key, and its key_id of 16 bytes."""
+
+    key: MLKEM768X25519PublicKey
+    key_id: bytes
+
+
 @lru_cache(maxsize=64)
-def public_key_of(config: bytes) -> MLKEM768X25519PublicKey:
+def public_key_of(config: bytes) -> PublicKey:
     """The public key in exact KeyConfig bytes. Raises as parse_config does, and for an invalid X-Wing key.
 
     Cached: reading a key takes a third as long as sealing to it, and a client seals to few keys many times.
     """
     raw = parse_config(config).public_key
     try:
-        return MLKEM768X25519PublicKey(
+        key = MLKEM768X25519PublicKey(
             MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC_SIZE]),
             X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC_SIZE:]),
         )
     except ValueError:
         raise KeyConfigError("a public key is not a valid X-Wing key") from None
+    return PublicKey(key, key_id(config))

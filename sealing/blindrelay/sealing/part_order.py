@@ -33,6 +33,8 @@ class Stage(Enum):
     CLOSED = auto()
     PADDING = auto()
 
+    __hash__ = object.__hash__  # Enum's own is written in Python
+
 
 Order = dict[tuple[Stage, str], Stage]
 

@@ -8,7 +8,6 @@ open.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -48,10 +47,12 @@ class _Cipher:
         Nothing else says whether a record is the final one, so the more frequent case is tried first.
         """
         for final in (False, True) if not self._is_used_up else ():
-            with suppress(InvalidTag):
+            try:
                 plaintext = self._aead.decrypt(self._nonce(final), sealed, None)
-                self._counted(sealed)
-                return plaintext, final
+            except InvalidTag:
+                continue
+            self._counted(sealed)
+            return plaintext, final
         return None
 
     @property

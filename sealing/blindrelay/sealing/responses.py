@@ -75,16 +75,19 @@ class ResponseOpener(MessageOpener[ResponsePart]):
         return place == 0 or super()._may_be_cells(place)
 
     def _wrong_with(self, part: ResponsePart) -> str | None:
-        status = part.head.status
-        if part.HasField("head") and not (200 <= status <= 599 or status == TUNNEL_STATUS):
+        if part.HasField("head") and not _is_status(part.head.status):
             return "the status of a response is not 101 or 200 to 599"
-        if _is_long(part.error):
+        if part.HasField("error") and _is_long(part.error):
             return "the message of an error is over 1,024 bytes"
         return super()._wrong_with(part)
 
 
 def _alone(part_size: int) -> int:
     return lone_padding(part_size, FLOOR)
+
+
+def _is_status(status: int) -> bool:
+    return 200 <= status <= 599 or status == TUNNEL_STATUS
 
 
 def _is_long(error: ExchangeError) -> bool:

@@ -27,7 +27,7 @@ DRAIN_SECONDS: Final = 30.0
 """Seconds for its exchanges to finish."""
 
 CALL_SECONDS: Final = 60.0
-"""Seconds for a call of its admin service. It takes milliseconds, on a busy machine more."""
+"""Seconds for a call to its admin service. It takes milliseconds, or more on a busy machine."""
 
 _LOOK_SECONDS: Final = 0.1
 

@@ -27,9 +27,9 @@ def free_address() -> str:
 def free_port() -> int:
     """A free TCP port of the loopback address.
 
-    The system gives it to no outgoing connection and to no server that asks for any port: one of those could
-    take it before its server starts. It is given to no other caller on this machine while this process
-    runs. Where there are no such ports, it is one that the system gives.
+    It is outside the range from which the system takes ports for outgoing connections and for servers that
+    ask for any: one of those could take it before its server starts. While this process runs, no other
+    process of this user is given it. Where no port is outside that range, it is one that the system chooses.
     """
     with suppress(OSError, ValueError):
         highest = int(_RANGE.read_text().split()[0])
@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 def _is_ours(port: int) -> bool:
-    """Locks the byte of the claims that stands for the port, until this process ends (fcntl(2))."""
+    """Whether this process could claim the port: it locks one byte for it until it ends (fcntl(2))."""
     if port in _given:
         return False
     try:
@@ -56,7 +56,7 @@ def _is_ours(port: int) -> bool:
 
 @cache
 def _claims() -> int:
-    """The file that all processes of this user lock. It stays open: to close it ends the locks."""
+    """The file in which all processes of this user lock bytes. It stays open: to close it unlocks them."""
     path = Path(tempfile.gettempdir(), f"blindrelay-ports-{os.geteuid()}")
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 

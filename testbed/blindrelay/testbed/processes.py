@@ -158,7 +158,7 @@ class PartProcess:
         if self._process is None or self._process.poll() is None:
             return
         for reader in self._readers:
-            reader.join(STOP_SECONDS)  # a program that it ran may still end, and hold the pipe
+            reader.join(STOP_SECONDS)  # programs that it ran hold the pipes until they end
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()

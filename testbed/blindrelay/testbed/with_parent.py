@@ -2,9 +2,9 @@
 
     python -IS with_parent.py SIGNAL PARENT USER:GROUP PROGRAM ARGUMENT…
 
-The process becomes the program at this path, as this user; USER:GROUP may be empty. If PARENT, a process id,
-is not its parent any more, it ends instead. A function that runs
-between fork and exec would be shorter, but with gRPC's threads it may crash.
+The process becomes the program at this path, as this user; USER:GROUP may be empty. PARENT is the process ID
+of its parent: if that has ended already, the program does not start. A function that runs between fork and
+exec would be shorter, but with gRPC's threads it may crash.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ PARENT_DEATH_SIGNAL = 1
 
 
 def with_parent(crash_signal: signal.Signals, owner: tuple[int, int] | None = None) -> tuple[str, ...]:
-    """What to put before a command that this process runs. `owner` has a user's and a group's number, and is
-    for root alone.
+    """What to put before a command that this process runs.
+
+    `owner` is a user's and a group's number. Only root may give one.
     """
     user = "" if owner is None else f"{owner[0]}:{owner[1]}"
     return (sys.executable, "-IS", __file__, str(int(crash_signal)), str(os.getpid()), user)

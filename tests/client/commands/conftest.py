@@ -17,8 +17,8 @@ import pytest
 
 from blindrelay.client.cli import main
 from blindrelay.testbed import Testbed
+from tests.patience import PATIENCE
 
-from ..conftest import PATIENCE
 from ..scripted_bridge import TAIL, Response, ScriptedBridge, answering, head
 
 Run = Callable[..., tuple[int, str, str]]

@@ -13,8 +13,8 @@ import pytest
 from blindrelay.testbed import Direction, Testbed
 from blindrelay.trust import IdentityKey, format_identity
 from blindrelay.v1.inner_pb2 import ErrorCode, Header, ResponseHead
+from tests.patience import wait_for
 
-from ..conftest import wait_for
 from ..scripted_bridge import TAIL, Response, ScriptedBridge, answering, failing, never, responding
 from .conftest import EVENTS, Run, Terminal, command, refused, streaming, succeeded, terminal
 

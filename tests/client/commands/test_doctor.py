@@ -22,8 +22,8 @@ from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.limits import MAX_DIRECTORIES
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE
 
-from ..conftest import PATIENCE
 from ..scripted_bridge import Received, Responder, Response, ScriptedBridge, failing, responding
 from .conftest import Run, succeeded
 
@@ -61,7 +61,7 @@ def expect(run: Run, relay: str, check: str, detail: str, remedy: str = "", code
 
 
 def requests_to(bed: Testbed) -> list[dict[str, Any]]:
-    """Those that its provider has had."""
+    """The requests that its provider has received."""
     listed: list[dict[str, Any]] = httpx.get(f"{bed.provider}/scripted/requests", timeout=PATIENCE).json()
     return listed
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from blindrelay.trust import format_identity
+from tests.patience import PATIENCE, wait_for
 
-from ..conftest import PATIENCE, wait_for
 from ..endpoint.conftest import running
 from ..scripted_bridge import ScriptedBridge, never
 from .conftest import Run, command, refused, succeeded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from blindrelay.client.commands.run import program
 from blindrelay.client.commands.run.program import PlainProgram
+from tests.patience import PATIENCE
 
-from ..conftest import PATIENCE
 from ..scripted_bridge import ScriptedBridge
 from .conftest import Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
 
@@ -206,20 +208,36 @@ def test_ctrl_c_at_a_terminal_comes_once(level: str) -> None:
 
 
 @pytest.mark.usefixtures("to_bridge")
-def test_signal_during_the_start_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the program runs already, but start() has not returned."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("runs", [True, False], ids=["it runs", "it does not run yet"])
+def test_signal_during_the_start_is_passed_on(
+    number: signal.Signals, runs: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also Ctrl-C at a terminal, which a program that does not run yet has not got."""
     started: list[subprocess.Popen[bytes]] = []
     start = PlainProgram.start
 
     def interrupted(self: PlainProgram) -> subprocess.Popen[bytes]:
+        if not runs:
+            signal.raise_signal(number)
         started.append(start(self))
-        signal.raise_signal(signal.SIGTERM)
+        if runs:
+            signal.raise_signal(number)
         return started[0]
 
     monkeypatch.setattr(PlainProgram, "start", interrupted)
+    monkeypatch.setattr(program, "_in_foreground", lambda: True)
     try:
-        assert run("run", "--no-wall", "--", "sleep", "600") == (128 + signal.SIGTERM, "", "")
-        assert started[0].poll() == -signal.SIGTERM
+        assert run("run", "--no-wall", "--", "sleep", "600") == (128 + number, "", "")
+        assert started[0].poll() == -number
     finally:
         started[0].kill()
         started[0].wait()
+
+
+def test_signal_after_a_start_that_failed_ends_this_process() -> None:
+    with socket.socket() as listener, program.forwarded_signals() as signals:
+        with pytest.raises(FileNotFoundError):
+            signals.start(PlainProgram(["/no/program"], {}, listener))
+        with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+            signal.raise_signal(signal.SIGTERM)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import PATIENCE
+from tests.patience import PATIENCE
+
 from .conftest import Run, command, refused, succeeded, walls_are_allowed
 from .outside import TRY_EVERYTHING, Outside
 

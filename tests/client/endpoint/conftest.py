@@ -17,8 +17,8 @@ from blindrelay.client import ConnectionConfig
 from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.processes import PartProcess
+from tests.patience import PATIENCE
 
-from ..conftest import PATIENCE
 from ..scripted_bridge import ScriptedBridge, whole
 
 

@@ -15,8 +15,8 @@ from blindrelay.client.endpoint import admission, client_body, http_protocol, li
 from blindrelay.client.endpoint.exchange_log import KEPT_EXCHANGES, ExchangeLog
 from blindrelay.client.relay_view import RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
+from tests.patience import PATIENCE, wait_for
 
-from ..conftest import PATIENCE, wait_for
 from ..scripted_bridge import ScriptedBridge, never
 from .conftest import HALF, code_in, serving
 

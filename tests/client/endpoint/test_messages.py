@@ -13,8 +13,8 @@ import pytest
 from blindrelay.testbed import Testbed
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import PATIENCE, wait_for
 
-from ..conftest import PATIENCE, wait_for
 from ..scripted_bridge import TAIL, ScriptedBridge, answering, failing, head, never, responding
 from .conftest import Endpoint
 

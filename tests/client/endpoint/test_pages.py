@@ -13,8 +13,8 @@ import pytest
 
 from blindrelay.client.endpoint.content import KEPT_BYTES
 from blindrelay.trust import format_identity
+from tests.patience import PATIENCE
 
-from ..conftest import PATIENCE
 from ..scripted_bridge import TAIL, ScriptedBridge, answering, head, responding
 from .conftest import Endpoint, running
 

@@ -17,7 +17,7 @@ from blindrelay.ledger.page import PageConfig, PageListener, Pages
 from blindrelay.serving import Address
 from tests.ledger.page.samples import ANSWERS, NOW
 from tests.ledger.page.scripted_admin import ScriptedAdmin
-from tests.ledger.patience import PATIENCE
+from tests.patience import PATIENCE
 
 LOOPBACK = PageListener(Address("127.0.0.1", 0))
 AUTHORIZATION = (("authorization", "Bearer brt_of_the_admin"),)

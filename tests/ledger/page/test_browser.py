@@ -56,7 +56,7 @@ def shown(running: RunningPages) -> RunningPages:
 
 @pytest.fixture
 def page(shown: RunningPages, page: Page) -> Page:
-    """It ends before the server: it asks for the newest figures, and complains if nobody answers."""
+    """Closed before the server ends: it asks for the newest figures, and complains if nobody answers."""
     return page
 
 

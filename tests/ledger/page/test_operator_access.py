@@ -13,8 +13,8 @@ from blindrelay.ledger.page import LINK_SECONDS, PageConfig, PageListener, Pages
 from blindrelay.ledger.page.sign_in import SESSION_SECONDS
 from blindrelay.serving import Address, StartError
 from tests.certificates import Certificates
+from tests.patience import PATIENCE
 
-from ..patience import PATIENCE
 from .conftest import LOOPBACK, RunningPages, running_pages, send
 from .samples import PATHS
 

@@ -24,8 +24,8 @@ from blindrelay.testbed.processes import PartProcess
 from blindrelay.trust import format_identity
 from blindrelay.v1.receipts_pb2 import Basis, Receipt
 from tests.ledger.trading import BRIDGE, Exchange, Node, post
+from tests.patience import PATIENCE
 
-from ..patience import PATIENCE
 from ..trading import customer
 from .test_browser import OPEN_ALL, press, sign_in
 
@@ -106,7 +106,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def page(ledger: Ledger, page: Page) -> Page:
-    """It ends before the ledger: it asks for the newest figures, and complains if nobody answers."""
+    """Closed before the ledger ends: it asks for the newest figures, and complains if nobody answers."""
     return page
 
 

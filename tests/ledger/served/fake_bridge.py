@@ -34,7 +34,7 @@ from blindrelay.v1.receipts_pb2 import (
     Watermark,
 )
 from blindrelay.v1.settlement_pb2 import SettleRequest, SettleResponse, SettleSigner
-from tests.ledger.patience import PATIENCE
+from tests.patience import PATIENCE
 
 SERVICE = "blindrelay.v1.SettlementService"
 LONG = 365 * 86_400

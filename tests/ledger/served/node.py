@@ -32,7 +32,7 @@ from blindrelay.v1.ledger_pb2 import (
     ReportResponse,
     StartLine,
 )
-from tests.ledger.patience import PATIENCE
+from tests.patience import PATIENCE
 
 
 class Node:

@@ -16,7 +16,7 @@ from typing import Any
 from blindrelay.ledger.config import BridgeConfig
 from blindrelay.testbed.ports import free_port
 from blindrelay.trust import format_identity
-from tests.ledger.patience import PATIENCE
+from tests.patience import PATIENCE
 
 LEDGER = (sys.executable, "-m", "blindrelay.ledger")
 

@@ -15,10 +15,10 @@ from blindrelay.admin.v1.admin_pb2 import DESCRIPTOR
 from blindrelay.ledger.administration.service import SERVICE
 from blindrelay.ledger.administration.unit_calls import code_digest, new_code
 from blindrelay.serving import authorization, read_token
-from tests.ledger.patience import PATIENCE
 from tests.ledger.served.conftest import RunningLedger
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.node import Node, digest
+from tests.patience import PATIENCE
 
 METHODS = [method.name for method in DESCRIPTOR.services_by_name["AdminService"].methods]
 

@@ -16,10 +16,10 @@ from blindrelay.ledger import async_books, nodes, server
 from blindrelay.ledger.books import RELEASE_SECONDS, Books, BooksError, LinesTaken
 from blindrelay.v1.ledger_pb2 import EndLine, ReportLine, StartLine
 from blindrelay.v1.outer_status import OuterStatus
-from tests.ledger.patience import PATIENCE
 from tests.ledger.served.conftest import RunningLedger, StartLedger
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.node import Node, unknown_token
+from tests.patience import PATIENCE
 
 UNITS = 10_000_000
 

@@ -15,10 +15,10 @@ from blindrelay.trust import DirectorySigner, sign_receipt, verify_price_table
 from blindrelay.v1.accounts_pb2 import LineState
 from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import BASIS_NOT_STARTED, Receipt, SignedReceipt
-from tests.ledger.patience import PATIENCE
 from tests.ledger.served.conftest import RunningLedger, StartLedger
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.node import Node, unknown_token
+from tests.patience import PATIENCE
 
 UNITS = 10_000_000
 

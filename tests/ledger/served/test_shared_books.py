@@ -14,13 +14,12 @@ from blindrelay.ledger.doctor import check_books
 from blindrelay.serving import Address, ConfigError
 from blindrelay.serving.doctor import CheckFailedError
 from blindrelay.testbed.ports import free_port
-from tests.ledger.patience import PATIENCE
 from tests.ledger.postgres_server import Server
 from tests.ledger.served.conftest import StartLedger
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.processes import ledger_process, run, write_config
 from tests.ledger.served.test_config import WHOLE, written
-from tests.relay_node.fake_bridge import until
+from tests.patience import PATIENCE, until
 
 PASSWORD = "postgresql://ledger:hunter2@db.example/ledger"
 

@@ -10,17 +10,9 @@ import pytest
 from blindrelay.provider_bridge import AuditLog, Event
 from blindrelay.provider_bridge.aggregate.model_table import Model, Target
 from blindrelay.testbed.ports import free_port
+from tests.patience import PATIENCE
 
-from ..scripted_provider import (
-    EVENT_STREAM,
-    PATIENCE,
-    Connection,
-    Script,
-    ScriptedProvider,
-    chunk,
-    raw,
-    response,
-)
+from ..scripted_provider import EVENT_STREAM, Connection, Script, ScriptedProvider, chunk, raw, response
 from ..sealed_caller import Response, request_head
 from ..test_time import late
 from .conftest import CHAT, House, at, by_secret, error_of

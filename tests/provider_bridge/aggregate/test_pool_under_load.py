@@ -21,7 +21,7 @@ AT_ONCE: Final = 16
 QUICK: Final = 0.02
 SLOW: Final = 3.0
 BETWEEN: Final = 0.02
-"""Seconds of the rests' clock for each exchange: a slow machine has no more trials than a quick one."""
+"""By so many seconds each exchange sets the rests' clock forward: a slow machine has no more trials."""
 
 
 def answering(seconds: float, served: Counter[bytes]) -> Script:

@@ -28,8 +28,8 @@ from blindrelay.v1.grpc_profile import SETTLE_METHOD
 from blindrelay.v1.inner_pb2 import ExchangeError, ResponseTail
 from blindrelay.v1.receipts_pb2 import Basis, Measure, PriceTable, Receipt, ReportedBy, Statement, Watermark
 from blindrelay.v1.settlement_pb2 import SettleRequest, SettleResponse
+from tests.patience import PATIENCE
 
-from ..scripted_provider import PATIENCE
 from ..sealed_caller import Response, SealedCaller, SealedRequest, collect
 
 PRICES = """

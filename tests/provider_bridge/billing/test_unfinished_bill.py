@@ -11,18 +11,10 @@ from typing import Any
 import pytest
 
 from blindrelay.v1.receipts_pb2 import BASIS_ESTIMATED, ROUNDING_EXACT
+from tests.patience import PATIENCE
 
 from ..conftest import Serve
-from ..scripted_provider import (
-    EVENT_STREAM,
-    LAST_CHUNK,
-    PATIENCE,
-    ScriptedProvider,
-    chunk,
-    raw,
-    response,
-    stepwise,
-)
+from ..scripted_provider import EVENT_STREAM, LAST_CHUNK, ScriptedProvider, chunk, raw, response, stepwise
 from ..sealed_caller import parts, request_head
 from ..test_time import late
 from .books import PRICES, BilledCaller, billing_at, settling, table_of

@@ -120,7 +120,7 @@ async def test_cancelled_check_disturbs_nobody(checker: Checker) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("shape", ["long numbers", "messages"])
 async def test_event_loop_goes_on_while_a_body_is_judged(checker: Checker, shape: str) -> None:
-    """16 MiB of shapes that take long, by the time that a processor worked for the loop's thread.
+    """16 MiB of shapes that take long. What counts is the CPU time of the loop's thread.
 
     `bench body-checks` measures all shapes, and real time.
     """

@@ -14,9 +14,10 @@ from blindrelay.serving.tokens import revoke_token
 from blindrelay.v1.envelope import routing_text
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import until
 from tests.relay_node.behind_envoy import eventually, loaded, outcome, published
 from tests.relay_node.conftest import Billed, RunningRelay, StartBilled, StartRelay
-from tests.relay_node.fake_bridge import FakeBridge, until
+from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import eventually_served, finish, refusal
 
 pytestmark = pytest.mark.parametrize("data_plane", ["envoy"], indirect=True)

@@ -16,8 +16,9 @@ from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
 from tests.adversarial.h2_peer import Peer, header_block, message_start, opening, peers, reset
+from tests.patience import until
 from tests.relay_node.conftest import Billed, RunningRelay
-from tests.relay_node.fake_bridge import FakeBridge, echo, until
+from tests.relay_node.fake_bridge import FakeBridge, echo
 from tests.relay_node.raw_client import finish, refusal
 
 pytestmark = pytest.mark.parametrize("data_plane", ["envoy"], indirect=True)

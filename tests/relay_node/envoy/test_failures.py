@@ -25,9 +25,10 @@ from blindrelay.v1.envelope import routing_text
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.outer_status import OuterStatus
+from tests.patience import until
 from tests.relay_node.behind_envoy import eventually, in_front, outcome, published
 from tests.relay_node.conftest import Billed, KeptLog, RunningRelay, StartBilled
-from tests.relay_node.fake_bridge import FakeBridge, until
+from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.fake_ledger import FakeLedger
 from tests.relay_node.raw_client import Client, eventually_served, finish, refusal
 

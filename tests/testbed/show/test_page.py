@@ -14,9 +14,9 @@ import pytest
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.show.exchange import READING
 from blindrelay.testbed.show.tricks import TRICKS
+from tests.patience import PATIENCE
 
 from ...browser import checked_page
-from ..conftest import PATIENCE
 from ..test_trace import CELLS
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blindrelay.ledger.books.columns import ARRAYS, column
 from blindrelay.ledger.books.errors import BooksError
-from blindrelay.ledger.books.postgresql_link import LOCK, UNLOCK, Link, errors
+from blindrelay.ledger.books.postgresql_link import LOCK, UNLOCK, Link, end_batch, errors
 from blindrelay.ledger.books.set_statement import Batch, Rows, SetStatement
 from blindrelay.ledger.books.store import Row, Statements, Value
 
@@ -43,13 +43,13 @@ OLDEST: Final = 150_000
 
 HANGING_SECONDS: Final = 5.0
 """A ledger that hangs within a transaction keeps all others waiting, and after ten seconds their relays start
-nothing. So the server ends its connection before."""
+nothing. So the server ends its connection sooner."""
 
 _TAKE_LOCK: Final = (
     f"SELECT pg_advisory_lock({LOCK}), set_config('synchronous_commit', 'off', true), "
     f"set_config('idle_in_transaction_session_timeout', '{int(HANGING_SECONDS * 1000)}', true)"
 )
-"""The settings are the transaction's. The lock stays until it is given up, or the connection ends."""
+"""The settings end with the transaction. The lock stays until it is given up, or the connection ends."""
 
 _UNLOCK_AND_FLUSH: Final = f"{UNLOCK}, pg_logical_emit_message(true, 'blindrelay', '')"
 """A transaction of its own. It writes a word to the log, and waits as synchronous_commit says."""
@@ -123,7 +123,7 @@ class PostgresqlStatements:
         waiting, self._waiting = [*self._waiting, *((each.encode(), {}) for each in last)], []
         cursors = [self._connection.execute(text, values, binary=True) for text, values in waiting]
         if self._pipeline is not None:
-            _finish(self._connection, self._pipeline)
+            end_batch(self._connection, self._pipeline)
         return cursors
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
@@ -229,18 +229,6 @@ class PostgresqlStore:
             except BaseException:
                 link.roll_back()
                 raise
-
-
-def _finish(connection: Connection, pipeline: Pipeline) -> None:
-    """Waits for all results. Then the server counts idle time.
-
-    It counts none if any message follows the last Sync, and psycopg may end a pipeline with one. Its sync()
-    may wait for ever for statements that are not sent yet.
-    """
-    from psycopg import generators
-
-    connection.wait(generators.send(connection.pgconn))
-    pipeline.sync()
 
 
 def _try_lock(connection: Connection, task: str) -> bool:

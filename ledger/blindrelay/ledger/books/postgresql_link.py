@@ -25,7 +25,7 @@ UNLOCK: Final = f"SELECT pg_advisory_unlock({LOCK})"
 _OPTIONS: Final = " ".join(
     (
         f"-c lock_timeout={int(BUSY_SECONDS * 1000)}",
-        # A reader that hangs would keep the server from tidying up. For writers it is less.
+        # A reader that hangs would keep the server from removing old rows. Writers have less time.
         "-c idle_in_transaction_session_timeout=60000",
         # A receipt is acknowledged after the commit, so the commit has to survive a power failure.
         "-c synchronous_commit=on",
@@ -94,6 +94,19 @@ def _options(url: str) -> str:
     from psycopg.conninfo import conninfo_to_dict
 
     return f"{_OPTIONS} {conninfo_to_dict(url).get('options') or ''}".strip()
+
+
+def end_batch(connection: Connection, pipeline: psycopg.Pipeline) -> None:
+    """Sends the statements of a pipeline, and waits for their results.
+
+    After a Sync, the server counts how long the transaction is idle, until the next message. The end of a
+    pipeline would send a Flush after its Sync. And sync() alone may wait for results before it has sent all
+    of a large batch, so the rest of it is sent first.
+    """
+    from psycopg.generators import send
+
+    connection.wait(send(connection.pgconn))
+    pipeline.sync()
 
 
 @contextmanager

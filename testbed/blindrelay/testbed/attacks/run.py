@@ -26,7 +26,7 @@ TWIN_PATIENCE: Final = 5.0
 Run = Callable[[Parts, Attack], Awaitable[Outcome]]
 
 SETTLING_SECONDS: Final = 3.0
-"""For a twin that must show that the provider does not notice that its client is gone."""
+"""For a twin whose provider must not notice that its client is gone."""
 
 AT_ONCE: Final = 4
 """Attacks that run beside each other."""

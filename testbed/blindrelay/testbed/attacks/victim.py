@@ -20,7 +20,7 @@ from blindrelay.serving import Address
 from blindrelay.testbed.attacks.parts import MARK_HEADER, Parts
 
 PATIENCE: Final = 60.0
-"""Seconds for whatever does not have to take long."""
+"""Seconds for what should take milliseconds."""
 
 PATH: Final = "/v1/chat/completions"
 URL: Final = f"https://api.openai.com{PATH}"
@@ -78,7 +78,7 @@ class Ask:
 
 
 UNSHAPED: Final = "&shape=off"
-"""An option of the connection: the first message brings the response's head, however late that comes."""
+"""A connection option. Without shaping, the first message has the response's head, however late it comes."""
 
 SMALL: Final = Ask()
 """One record each way."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 QUESTION: Final = "What is the capital of France? Answer in one sentence."
 TAPPED_BYTES: Final = 16
 TIMEOUT: Final = 600.0
-"""Seconds for a connection, and for the next piece of the answer."""
+"""Seconds for a connection, and for the next piece of the response."""
 
 MAX_TOKENS: Final = 64
 REAL_MODEL: Final = "gpt-5.5"

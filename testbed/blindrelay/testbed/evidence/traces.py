@@ -81,7 +81,7 @@ def is_confined(pid: int) -> bool:
 
     The filter was inherited from the thread that entered it, so that no thread was there before.
     """
-    threads = [*_of_threads(pid, "status")]
+    threads = list(_of_threads(pid, "status"))
     return bool(threads) and all("NoNewPrivs:\t1" in each and "Seccomp:\t2" in each for each in threads)
 
 
@@ -94,7 +94,7 @@ def bytes_written_of(pid: int) -> int:
 
 
 def _of_threads(pid: int, name: str) -> Iterator[str]:
-    """What a file in /proc says of each of its threads."""
-    for thread in Path("/proc", str(pid), "task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
-            yield (thread / name).read_text()
+    """The file of this name in /proc for each of its threads (proc(5), task). None if it has ended."""
+    for file in Path("/proc", str(pid), "task").glob(f"*/{name}"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            yield file.read_text()

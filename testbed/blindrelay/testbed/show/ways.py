@@ -112,7 +112,7 @@ async def _quiet(held: Held, shape: CellShape | None) -> None:
 
 
 def _is_whole(cells: int, shape: CellShape | None) -> bool:
-    """Whether a response may have so many. On a busy machine the next may be late."""
+    """Whether a response may have this many cells. If not, the next one is late, as on a busy machine."""
     return shape is None or not cells or cells == shape.padded_count(cells)
 
 

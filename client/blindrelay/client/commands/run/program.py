@@ -54,11 +54,12 @@ class PlainProgram:
 class SignalForwarder:
     """Runs a program and passes signals on to it.
 
-    Before the program is started, a signal ends this process. Signals that come while it starts wait for it.
+    Before the program is started, a signal ends this process. One that comes while it starts is passed on
+    afterwards.
     """
 
     def __init__(self, woken: socket.socket, wake: socket.socket) -> None:
-        """A signal and the end of the program write to `wake`, which is read from `woken`."""
+        """Each signal and the end of the program write a byte to `wake`, which is read from `woken`."""
         self._woken = woken
         self._wake = wake
         self._starting = False
@@ -68,7 +69,11 @@ class SignalForwarder:
     def start(self, program: Startable) -> Program:
         """Starts the program that gets the signals. Raises OSError if it cannot be run."""
         self._starting = True
-        self._program = started = program.start()
+        try:
+            self._program = started = program.start()
+        except OSError:
+            self._starting = False
+            raise
         for number in self._waiting:
             started.send_signal(number)
         return started
@@ -95,18 +100,16 @@ class SignalForwarder:
         """Handles a signal."""
         if not self._starting:
             raise SystemExit(BY_SIGNAL + number)
-        # A terminal sends Ctrl-C to the whole foreground group: the program has it already.
-        if signal.Signals(number).name in _OF_TERMINALS and _in_foreground():
-            return
         if self._program is None:
             self._waiting.append(number)
-        else:
+        # A terminal sends Ctrl-C to the whole foreground group: a program that runs has it already.
+        elif signal.Signals(number).name not in _OF_TERMINALS or not _in_foreground():
             self._program.send_signal(number)
 
 
 @contextmanager
 def forwarded_signals() -> Iterator[SignalForwarder]:
-    """Handles this process's signals while the block runs."""
+    """Handles this process's signals while the block runs, which has to be in the main thread."""
     woken, wake = socket.socketpair()
     with woken, wake:
         wake.setblocking(False)
