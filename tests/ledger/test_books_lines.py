@@ -98,6 +98,20 @@ def test_lines_are_taken_once(books: Books, node: Node) -> None:
         assert books.take_lines(node.name, 4, [second.end()], NOW).rejected == 0
 
 
+def test_a_line_that_was_rejected_does_nothing_when_it_is_repeated(books: Books, node: Node) -> None:
+    lease, unknown, exchange = node.lease(customer(books)), Exchange(), Exchange()
+    rejected = (Start("later", unknown.envelope, 600), End(3, "refused", 1, 0))
+    assert node.report(*rejected).rejected == 2
+    node.start(lease, exchange)
+    with books._store.writing() as sql:
+        sql.run(
+            "INSERT INTO lease (id, account, token, node, expires_at, revoked)"
+            " SELECT 'later', account, token, node, expires_at, revoked FROM lease"
+        )
+    assert books.take_lines(node.name, 1, rejected, NOW).rejected == 0
+    assert only_line(books) == (State.RESERVED, 0)
+
+
 def test_numbers_are_each_nodes_own(books: Books) -> None:
     digest = customer(books)
     first, second = Node(books), Node(books)

@@ -11,7 +11,7 @@ from blindrelay.ledger.books import Books, BooksError, InvalidError, postgresql
 from blindrelay.ledger.books.postgresql_link import LOCK
 
 from .postgres_server import Server
-from .trading import BY, NOW, balance, customer, sound
+from .trading import BY, NOW, Exchange, Node, balance, customer, post, sound
 
 
 def test_a_lost_connection_is_one_error_and_nothing_is_lost(postgres: Server) -> None:
@@ -59,6 +59,18 @@ def test_a_writer_holds_the_lock_before_it_reads(postgres: Server) -> None:
         sql.one("SELECT COUNT(*) AS accounts FROM account")
         row = other.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
     assert row == (False,)
+
+
+@pytest.mark.parametrize("change", ["account = account + 1", "token = 'none'", "signer = signer + 1"])
+def test_the_check_sees_what_foreign_keys_would_refuse(postgres: Server, change: str) -> None:
+    with Books(postgres.new_place()) as books:
+        node, exchange = Node(books), Exchange()
+        node.start(node.lease(customer(books)), exchange)
+        post(books, exchange.receipt(7))
+        sound(books)
+        with books._store.writing() as sql:
+            sql.run(f"UPDATE exchange SET {change}")
+        assert any("is not there" in problem for problem in books.check().problems)
 
 
 def test_accounts_sort_as_bytes(postgres: Server) -> None:

@@ -49,6 +49,13 @@ WHERE redeemed_at IS NULL AND revoked_at IS NULL
 
 _UNPROVED = "SELECT COUNT(*) AS unproved FROM exchange WHERE state = 2 AND receipt IS NULL"
 
+# In PostgreSQL no foreign key sees to that.
+_STRAY = """
+SELECT COUNT(*) AS stray FROM exchange
+WHERE account NOT IN (SELECT id FROM account) OR token NOT IN (SELECT id FROM token)
+    OR (signer IS NOT NULL AND signer NOT IN (SELECT id FROM signer))
+"""
+
 
 def check(sql: Statements) -> Check:
     """Whether the books balance."""
@@ -86,6 +93,9 @@ def _other_problems(sql: Statements) -> Iterator[str]:
     unproved: Any = sql.one(_UNPROVED)
     if unproved["unproved"]:
         yield f"{unproved['unproved']} exchanges are charged without a receipt"
+    stray: Any = sql.one(_STRAY)
+    if stray["stray"]:
+        yield f"{stray['stray']} exchanges name an account, a token or a signer that is not there"
 
 
 def _books(sql: Statements) -> dict[str, int]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from blindrelay.ledger.books import allowances
 from blindrelay.ledger.books.exchange_rows import State, Watermark
-from blindrelay.ledger.books.lines import GRACE_SECONDS
+from blindrelay.ledger.books.read_lines import GRACE_SECONDS
 from blindrelay.ledger.books.set_statement import SetStatement
 from blindrelay.ledger.books.store import Statements, Value
 

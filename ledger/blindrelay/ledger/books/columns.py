@@ -35,20 +35,27 @@ _LENGTH: Final = Struct("!i")
 
 @dataclass(frozen=True)
 class Column:
-    """The values of one column. `kind` is INTEGER, TEXT or BLOB."""
+    """A parameter that is encoded already."""
 
-    kind: str
-    values: Sequence[Any]
+    array: bytes
 
-    def encoded(self) -> bytes:
-        """As array_recv reads it: a head, then each value after its length."""
-        head = _HEAD.pack(1, 0, ARRAYS[self.kind].element, len(self.values), 1)
-        if self.kind == "INTEGER":
-            lengths_and_values = chain.from_iterable(zip(repeat(8), self.values))
-            return head + pack("!" + "iq" * len(self.values), *lengths_and_values)
-        values = self.values if self.kind == "BLOB" else [value.encode() for value in self.values]
-        pairs = ((_LENGTH.pack(len(value)), value) for value in values)
-        return b"".join((head, *chain.from_iterable(pairs)))
+
+def column(kind: str, values: Sequence[Any]) -> Column:
+    """The values as array_recv reads them: a head, then each after its length.
+
+    `kind` is INTEGER, TEXT or BLOB.
+    """
+    head = _HEAD.pack(1, 0, ARRAYS[kind].element, len(values), 1)
+    if kind == "INTEGER":
+        lengths_and_values = chain.from_iterable(zip(repeat(8), values))
+        return Column(head + pack("!" + "iq" * len(values), *lengths_and_values))
+    blobs = values if kind == "BLOB" else [value.encode() for value in values]
+    lengths = [len(blob) for blob in blobs]
+    if min(lengths) == max(lengths):
+        length = _LENGTH.pack(lengths[0])
+        return Column(head + length + length.join(blobs))
+    pairs = zip(map(_LENGTH.pack, lengths), blobs, strict=True)
+    return Column(b"".join((head, *chain.from_iterable(pairs))))
 
 
 def register_columns(connection: psycopg.Connection[Any]) -> None:
@@ -60,6 +67,6 @@ def register_columns(connection: psycopg.Connection[Any]) -> None:
         format = Format.BINARY
 
         def dump(self, obj: Column) -> bytes:
-            return obj.encoded()
+            return obj.array
 
     connection.adapters.register_dumper(Column, ColumnDumper)

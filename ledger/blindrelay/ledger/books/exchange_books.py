@@ -28,10 +28,11 @@ from blindrelay.ledger.books.exchange_rows import (
 )
 from blindrelay.ledger.books.leases import lease_keys, revoked_leases, take_lease
 from blindrelay.ledger.books.limits import reset_quotas
-from blindrelay.ledger.books.lines import Lines, acknowledged, take_lines
+from blindrelay.ledger.books.lines import acknowledged, take_lines
 from blindrelay.ledger.books.open_books import OpenBooks
 from blindrelay.ledger.books.periods import day_start
 from blindrelay.ledger.books.presence import hear, lost_nodes
+from blindrelay.ledger.books.read_lines import Lines
 from blindrelay.ledger.books.reports import add_price_table, price_table
 from blindrelay.ledger.books.settlement import post
 from blindrelay.ledger.books.store import Statements
@@ -78,9 +79,9 @@ class ExchangeBooks(OpenBooks):
         self, node: bytes, first_sequence: int, lines: Sequence[Start | End], now: int
     ) -> LinesTaken:
         """A node's lines, in order; repeated ones change nothing. Returns the allowances that they change."""
-        read = Lines(first_sequence, lines, now)
+        read = Lines(node, first_sequence, lines, now)
         with self._writing(now) as sql:
-            return take_lines(sql, node, read)
+            return take_lines(sql, read)
 
     def allowances(
         self, node: bytes, now: int, accounts: Collection[str] | None = None

@@ -7,7 +7,8 @@ The next writer does not wait for the disk. A transaction commits, releases the 
 that it wrote to the log is on the disk. Only then does writing() return. What the next writer has read is
 earlier in the log, so no power failure keeps the later transaction without the earlier one.
 
-Statements travel to the server together, up to the next one whose result is asked for.
+Statements travel to the server together, up to the next one whose result is asked for. So does the lock: what
+is done before the first result keeps no other ledger waiting.
 
 Prepared statements and the locks of elections belong to a session, so connect without a pooler in between, or
 with one in session mode.
@@ -23,10 +24,10 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from blindrelay.ledger.books.columns import ARRAYS, Column
+from blindrelay.ledger.books.columns import ARRAYS, column
 from blindrelay.ledger.books.errors import BooksError
 from blindrelay.ledger.books.postgresql_link import LOCK, UNLOCK, Link, end_batch, errors
-from blindrelay.ledger.books.set_statement import Rows, SetStatement
+from blindrelay.ledger.books.set_statement import Batch, Rows, SetStatement
 from blindrelay.ledger.books.store import Row, Statements, Value
 
 if TYPE_CHECKING:
@@ -66,19 +67,23 @@ _TYPES: Final = (
 class PostgresqlStatements:
     """Statements on a PostgreSQL connection.
 
-    With a pipeline, statements are sent in batches. Each ends with one whose result is fetched.
+    They wait until a result is asked for. In a pipeline they are then sent together. What waits is encoded
+    already: the lock is not held meanwhile.
     """
 
-    def __init__(self, connection: Connection, pipeline: Pipeline | None = None) -> None:
+    def __init__(self, connection: Connection, pipeline: Pipeline | None, *first: str) -> None:
+        """`first` is sent before all others, with the first of them."""
         self._connection = connection
         self._pipeline = pipeline
+        self._waiting: list[tuple[bytes, Mapping[str, Any]]] = [(each.encode(), {}) for each in first]
 
     def run(self, statement: str, **values: Value) -> None:
-        self._connection.execute(_translated(statement), values)
+        self._waiting.append((_translated(statement), values))
 
     def define(self, statement: str) -> None:
         for ours, theirs in _TYPES:
             statement = re.sub(rf"\b{ours}\b", theirs, statement)
+        self.send()
         self._connection.execute(statement.encode())
 
     def one(self, statement: str, **values: Value) -> Row | None:
@@ -86,26 +91,43 @@ class PostgresqlStatements:
         return rows[0] if rows else None
 
     def all(self, statement: str, **values: Value) -> list[Any]:
-        return self._fetched(self._connection.execute(_translated(statement), values))
+        self.run(statement, **values)
+        return self.send()[-1].fetchall()
 
     def run_each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> None:
+        self.send()
         with self._connection.cursor() as cursor:
             cursor.executemany(_translated(statement), rows)
 
     def for_all(self, statement: SetStatement, rows: Rows, **values: Value) -> list[Any]:
         if not rows:
             return []
-        columns = zip(statement.types.items(), zip(*rows, strict=True), strict=True)
-        given = {f"given_{name}": Column(kind, of_all) for (name, kind), of_all in columns}
-        cursor = self._connection.execute(_with_given(statement), {**values, **given})
-        return self._fetched(cursor) if statement.returns_rows else []
+        self._add(statement, rows, values)
+        return self.send()[-1].fetchall() if statement.returns_rows else []
 
-    def _fetched(self, cursor: Cursor[Any]) -> list[Any]:
+    def together(self, *batches: Batch, **values: Value) -> list[list[Any]]:
+        first = len(self._waiting)
+        for batch in batches:
+            if batch.rows:
+                self._add(batch.statement, batch.rows, values)
+        cursors = iter(self.send()[first:])
+        return [next(cursors).fetchall() if batch.rows else [] for batch in batches]
+
+    def _add(self, statement: SetStatement, rows: Rows, values: Mapping[str, Value]) -> None:
+        columns = zip(statement.types.items(), zip(*rows, strict=True), strict=True)
+        given = {f"given_{name}": column(kind, of_all) for (name, kind), of_all in columns}
+        self._waiting.append((_with_given(statement), {**values, **given}))
+
+    def send(self, *last: str) -> list[Cursor[Any]]:
+        """Runs what waits, and `last` after it. Returns the results."""
+        waiting, self._waiting = [*self._waiting, *((each.encode(), {}) for each in last)], []
+        cursors = [self._connection.execute(text, values, binary=True) for text, values in waiting]
         if self._pipeline is not None:
             end_batch(self._connection, self._pipeline)
-        return cursor.fetchall()
+        return cursors
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
+        self.send()
         with self._connection.cursor("stream") as cursor:
             cursor.execute(_translated(statement))
             while rows := cursor.fetchmany(size):
@@ -114,6 +136,7 @@ class PostgresqlStatements:
     def number_on(self, table: str, column: str) -> None:
         highest = f"SELECT MAX({column}) FROM {table}"  # noqa: S608
         sequence = f"pg_get_serial_sequence('{table}', '{column}')"
+        self.send()
         self._connection.execute(f"SELECT setval({sequence}, ({highest}))".encode())
 
 
@@ -181,19 +204,18 @@ class PostgresqlStore:
     def writing(self) -> Iterator[Statements]:
         """One transaction: all of it is in the database afterwards, or nothing if the block raises."""
         with self._connected(self._writer) as connection, connection.pipeline() as pipeline:
-            connection.execute(b"BEGIN")
-            connection.execute(_TAKE_LOCK)
-            yield PostgresqlStatements(connection, pipeline)
-            connection.execute(b"COMMIT")
-            connection.execute(_UNLOCK_AND_FLUSH)
+            statements = PostgresqlStatements(connection, pipeline, "BEGIN", _TAKE_LOCK)
+            yield statements
+            statements.send("COMMIT", _UNLOCK_AND_FLUSH)
 
     @contextmanager
     def reading(self) -> Iterator[Statements]:
         """One view of the books that no writer changes. It keeps no writer waiting."""
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         with self._connected(self._reader) as connection:
-            connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield PostgresqlStatements(connection)
-            connection.execute(b"COMMIT")
+            statements = PostgresqlStatements(connection, None, begin)
+            yield statements
+            statements.send("COMMIT")
 
     @contextmanager
     def _connected(self, link: Link) -> Iterator[Connection]:

@@ -38,3 +38,11 @@ class SetStatement:
     def returns_rows(self) -> bool:
         """Whether the statement has a result."""
         return "RETURNING" in self.text or self.text.split()[0] == "SELECT"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A statement, and the rows that it reads. Without rows it is not run."""
+
+    statement: SetStatement
+    rows: Rows

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from blindrelay.ledger.books.errors import BooksError
-from blindrelay.ledger.books.set_statement import Rows, SetStatement
+from blindrelay.ledger.books.set_statement import Batch, Rows, SetStatement
 
 Value = int | float | str | bytes | None
 
@@ -75,6 +75,9 @@ class Statements(Protocol):
 
     def for_all(self, statement: SetStatement, rows: Rows, **values: Value) -> list[Any]:
         """Runs a statement once, for all rows together, if there are any."""
+
+    def together(self, *batches: Batch, **values: Value) -> list[list[Any]]:
+        """Runs several, one after the other, and returns the rows of each. They are sent at once."""
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         """The rows of a large result, that many at once."""
@@ -138,6 +141,9 @@ class SqliteStatements:
         self._connection.execute(empty)
         self._connection.executemany(fill, rows)
         return self._connection.execute(text, values).fetchall()
+
+    def together(self, *batches: Batch, **values: Value) -> list[list[Any]]:
+        return [self.for_all(batch.statement, batch.rows, **values) for batch in batches]
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         cursor = self._connection.execute(statement)

@@ -1,0 +1,2 @@
+-- compatible: 1
+-- Nothing that both engines need.
