@@ -150,9 +150,10 @@ def _delivered(tape: Tape, due: Sequence[tuple[bytes, object]]) -> bytes | None:
 
 def _opened(
     opener: RecordOpener, sealed: bytes, failure: SealingError | None
-) -> tuple[tuple[memoryview, bool] | None, SealingError | None]:
+) -> tuple[tuple[bytes, bool] | None, SealingError | None]:
     try:
-        return opener.open(sealed), failure
+        part, final = opener.open(sealed)
+        return (bytes(part), final), failure
     except (OpenError, ViolationError) as error:
         check(failure is None or error is failure, "the first failure is final")
         check(error.__cause__ is None, "a failure has no cause")
