@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Final
 from unittest.mock import patch
 
-from blindrelay.ledger.books import End, lines
+from blindrelay.ledger.books import End
+from blindrelay.ledger.books.read_lines import Lines
 from blindrelay.serving import leases
 from blindrelay.serving.leases import LeaseReader, base64url, sign_lease
 from blindrelay.testbed.attacks.bills.run import BillAttack
@@ -118,12 +119,12 @@ def _without_end() -> AbstractContextManager[object]:
 
 def _without_start_numbers() -> AbstractContextManager[object]:
     """Books that take the end of an exchange for the end of any that its process started: the first."""
-    end = lines._Taking.end
+    read = Lines._read_end
 
-    def of_first(taking: lines._Taking, ends: Sequence[End]) -> None:
-        end(taking, [replace(each, start_sequence=1) for each in ends])
+    def of_first(lines: Lines, number: int, line: End) -> None:
+        read(lines, number, replace(line, start_sequence=1))
 
-    return patch.object(lines._Taking, "end", of_first)
+    return patch.object(Lines, "_read_end", of_first)
 
 
 _SIGNATURE: Final = "the ledger's signature"
