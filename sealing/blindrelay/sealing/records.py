@@ -21,6 +21,7 @@ DeriveKey = Callable[[bytes], bytearray]
 """Returns a direction's key, 32 bytes, for the prefix of its first record. A request has no prefix."""
 
 Buffer = bytes | bytearray | memoryview
+"""Bytes that may be a view of others."""
 
 _COUNTER_SIZE: Final = 11
 _LENGTH_SIZE: Final = 4
