@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
+from statistics import fmean
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from bench.leakage import attacks
 from bench.leakage.exchanges import is_extra, of_game
 from bench.leakage.figures import Figure
-from bench.leakage.naming import Guesses, named
+from bench.leakage.naming import Guesses, named, trainings
 from bench.leakage.traces import Recording, Trace
 from blindrelay.sealing import BALANCED, STRICT
 
@@ -91,17 +92,22 @@ def topic(recording: Recording, seed: int) -> list[Figure]:
         return []
     figures, rows = [], attacks.features(traces)
     for name, maker in attacks.MODELS.items():
-        found = attacks.scores(rows, topics, prompts, maker, seed)
-        base = attacks.chance_precision(found, topics, seed)
-        gained = attacks.precision(found, topics, np.arange(len(topics))) - base
-        low, high = attacks.interval(partial(attacks.precision, found, topics), prompts, seed)
+        trained = [attacks.scores(rows, topics, prompts, maker, each) for each in trainings(seed)]
+        base = fmean(attacks.chance_precision(found, topics, seed) for found in trained)
+        precision = partial(_mean_precision, trained, topics)
+        gained = precision(np.arange(len(topics))) - base
+        low, high = attacks.interval(precision, prompts, seed)
         row = f"topic out of {len(set(topics))}: AUPRC over chance, {name}"
         target = _TOPIC.get(recording.shape)
         figures.append(Figure(row, recording.shape, gained, low - base, high - base, target))
-        rare = attacks.rare_precision(found, topics, 0.1, RARITY)
+        rare = fmean(attacks.rare_precision(found, topics, 0.1, RARITY) for found in trained)
         row = f"topic at 1 in {RARITY:,}, a tenth found: times better than chance, {name}"
         figures.append(Figure(row, recording.shape, rare * (RARITY + 1)))
     return figures
+
+
+def _mean_precision(trained: Sequence[attacks.Array], topics: Sequence[int], chosen: attacks.Array) -> float:
+    return fmean(attacks.precision(found, topics, chosen) for found in trained)
 
 
 def model(recording: Recording, seed: int) -> list[Figure]:

@@ -40,13 +40,19 @@ class Guesses:
     least: bool = False
 
 
+def trainings(seed: int) -> range:
+    """The seeds with which an attack is trained."""
+    return range(seed * _REPEATS, (seed + 1) * _REPEATS)
+
+
 def named(guesses: Guesses, seed: int) -> list[Figure]:
     """The share of traces whose class was named, for each attack."""
     return [_named(guesses, name, model, seed) for name, model in attacks.MODELS.items()]
 
 
 def _named(guesses: Guesses, attack: str, model: attacks.Model, seed: int) -> Figure:
-    found = np.mean([_hits(guesses, model, each) for each in _seeds(guesses, seed)], axis=0)
+    seeds = trainings(seed)[:1] if guesses.least else trainings(seed)
+    found = np.mean([_hits(guesses, model, each) for each in seeds], axis=0)
     low, high = attacks.interval(partial(attacks.share, found), guesses.drawn, seed)
     row = f"{guesses.row}, {attack}"
     return Figure(row, guesses.shape, float(found.mean()), low, high, guesses.target, guesses.least)
@@ -55,7 +61,3 @@ def _named(guesses: Guesses, attack: str, model: attacks.Model, seed: int) -> Fi
 def _hits(guesses: Guesses, model: attacks.Model, seed: int) -> attacks.Array:
     found = attacks.scores(guesses.rows, guesses.classes, guesses.groups, model, seed)
     return attacks.hits(found, guesses.classes)
-
-
-def _seeds(guesses: Guesses, seed: int) -> range:
-    return range(seed * _REPEATS, seed * _REPEATS + (1 if guesses.least else _REPEATS))
