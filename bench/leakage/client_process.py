@@ -1,34 +1,44 @@
-"""Client processes, which do something on a line from stdin and answer with a line of JSON."""
+"""Client processes whose cost is counted, and that of the relay and the bridge meanwhile.
+
+One reads its order from stdin, a JSON object on a line, prepares, and says so. When it reads another line, it
+does what is counted. Then it reports the outcome, with its own CPU time as "cpu".
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from bench.chain import ROOT
+from bench.probes import cpu_seconds
 
-Client = subprocess.Popen[str]
+Spent = dict[str, float]
+"""Seconds of CPU time, by process."""
 
 
-@contextmanager
-def client_process(module: str) -> Iterator[Client]:
-    """One that runs this module. It is killed at the block's end, if it has not ended."""
+def measured(
+    module: str, order: Mapping[str, object], pids: Mapping[str, int]
+) -> tuple[Spent, dict[str, Any]]:
+    """The cost for client, relay and bridge while a client process obeys, and what it says in the end."""
+    counted = {name: pids[name] for name in ("relay", "bridge")}
     command = [sys.executable, "-m", module]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
+    ) as client:
         try:
-            yield process
+            _ask(client, json.dumps(order))
+            before = {name: cpu_seconds(pid) for name, pid in counted.items()}
+            said = _ask(client, "go")
+            spent = {name: cpu_seconds(pid) - before[name] for name, pid in counted.items()}
         finally:
-            process.kill()
+            client.kill()
+    return {**spent, "client": said["cpu"]}, said
 
 
-def ask(client: Client, line: str) -> dict[str, Any]:
-    """Sends a line, and waits for the answer."""
+def _ask(client: subprocess.Popen[str], line: str) -> dict[str, Any]:
     if client.stdin is None or client.stdout is None:
         raise RuntimeError("the client has no pipes")
     client.stdin.write(line + "\n")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bench.leakage.client_process import ask, client_process
+from bench.leakage.client_process import Spent, measured
 from bench.leakage.corpus import topic_texts
 from bench.leakage.exchanges import of_game
 from bench.leakage.figures import SHAPES, Figure
 from bench.leakage.plan import Plan
 from bench.leakage.traces import Recording
-from bench.probes import cpu_seconds
 from blindrelay.testbed.trace.scene import Scene, replaying
 from blindrelay.testbed.trace.texts import Replay
 
@@ -23,9 +21,6 @@ _RATE: Final = 100
 _BYTES: Final = {"balanced": 1.0, "strict": 1.5}
 _CPU: Final = {"balanced": 0.25, "strict": 0.35}
 _FIRST: Final = {"balanced": (70.0, 130.0), "strict": (150.0, 300.0)}
-
-Spent = dict[str, float]
-"""Seconds of CPU time, by process."""
 
 
 def byte_figures(recordings: Sequence[Recording]) -> list[Figure]:
@@ -82,15 +77,8 @@ def _gaps(chance: random.Random) -> tuple[float, ...]:
 
 def _measured(scene: Scene, shape: str, count: int) -> tuple[Spent, list[float]]:
     order = {"connection": f"{scene.connection}&shape={shape}", "count": count}
-    pids = {name: scene.pids[name] for name in ("relay", "bridge")}
-    with client_process("bench.leakage.streams") as client:
-        ask(client, json.dumps(order))
-        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-        done = ask(client, "go")
-        spent = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
-        client.wait(30)
-    first = [at - scene.replays[number].gaps[0] for number, at in done["first"]]
-    return {**spent, "client": done["cpu"]}, first
+    spent, said = measured("bench.leakage.streams", order, scene.pids)
+    return spent, [at - scene.replays[number].gaps[0] for number, at in said["first"]]
 
 
 def _cpu_rows(spent: dict[str, list[Spent]], plan: Plan) -> list[Figure]:

@@ -28,13 +28,13 @@ async def _run(connection: str, count: int) -> None:
     async with SealedTransport(connection) as sealed, sealed.async_httpx_client(timeout=None) as client:
         await _exchange(client, count)
         await _rest()
-        _say({"ready": True})
+        print(json.dumps({"ready": True}), flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         before, numbers = time.process_time(), iter(range(count))
         first: list[tuple[int, float]] = []
         await asyncio.gather(*(_work(client, numbers, place, first) for place in range(_AT_ONCE)))
         await _rest()
-        _say({"cpu": time.process_time() - before, "first": first})
+        print(json.dumps({"cpu": time.process_time() - before, "first": first}), flush=True)
 
 
 async def _work(client: httpx.AsyncClient, numbers: Any, place: int, first: list[tuple[int, float]]) -> None:
@@ -58,11 +58,6 @@ async def _rest() -> None:
     while tasks := lingering(asyncio.get_running_loop()):
         await asyncio.wait(tasks)
     await asyncio.sleep(0.3)
-
-
-def _say(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

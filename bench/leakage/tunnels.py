@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -20,7 +21,7 @@ from blindrelay.client import SealedTransport
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import TEXT, close_frame, data_frames
 from blindrelay.testbed.errors import TestbedError
-from blindrelay.testbed.trace.recording import Passing, Tap, exchange_ids, following, sealed_client
+from blindrelay.testbed.trace.recording import Passing, Tap, exchange_ids, following, sealed_client, staggered
 from blindrelay.testbed.trace.scene import SeenReader
 
 _NORMAL: Final = 1000
@@ -82,16 +83,9 @@ class _Holder:
     async def hold(self, planned: Sequence[Planned], parallel: int, recording: Recording) -> None:
         """Holds all of them, `parallel` at once."""
         waiting = iter(planned)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for place in range(parallel):
-                    delay = place * _STAGGER_SECONDS / parallel
-                    tasks.create_task(self._work(waiting, delay, recording))
-        except* TestbedError as errors:
-            raise errors.exceptions[0] from None
+        await staggered([partial(self._work, waiting, recording)] * parallel, _STAGGER_SECONDS)
 
-    async def _work(self, waiting: Iterator[Planned], delay: float, recording: Recording) -> None:
-        await asyncio.sleep(delay)
+    async def _work(self, waiting: Iterator[Planned], recording: Recording) -> None:
         for number, conversation, said in waiting:
             trace = await self._conversation(number, said)
             recording.traces.append(Trace({"game": "tunnel", "conversation": conversation}, trace))

@@ -6,10 +6,11 @@ import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -66,13 +67,22 @@ async def record(scene: Scene, shape: str, numbers: Iterable[int], parallel: int
         count = math.ceil(parallel / _EXCHANGES_A_CLIENT)
         clients = [await stack.enter_async_context(_client(scene.connection, shape)) for _ in range(count)]
         recorders = [_Recorder(scene, clients[place % count], tap) for place in range(parallel)]
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for place, recorder in enumerate(recorders):
-                    delay = place * _STAGGER_SECONDS / parallel
-                    tasks.create_task(_work(recorder, waiting, delay, done))
-        except* TestbedError as errors:
-            raise errors.exceptions[0] from None
+        await staggered([partial(_work, each, waiting, done) for each in recorders], _STAGGER_SECONDS)
+
+
+async def staggered(works: Sequence[Callable[[], Awaitable[None]]], seconds: float) -> None:
+    """Does all of it at once, begun one after another within these seconds. Raises the first TestbedError."""
+
+    async def begin(place: int, work: Callable[[], Awaitable[None]]) -> None:
+        await asyncio.sleep(place * seconds / len(works))
+        await work()
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for place, work in enumerate(works):
+                tasks.create_task(begin(place, work))
+    except* TestbedError as errors:
+        raise errors.exceptions[0] from None
 
 
 def sealed_client(connection: str, shape: str) -> SealedTransport:
@@ -101,8 +111,7 @@ async def _client(connection: str, shape: str) -> AsyncIterator[httpx.AsyncClien
         yield client
 
 
-async def _work(recorder: _Recorder, waiting: Iterable[int], delay: float, done: Done) -> None:
-    await asyncio.sleep(delay)
+async def _work(recorder: _Recorder, waiting: Iterable[int], done: Done) -> None:
     for number in waiting:
         done(await recorder.record(number))
 
