@@ -12,7 +12,7 @@ from blindrelay.v1.inner_pb2 import RequestHead, ResponseHead
 from blindrelay.v1.limits import MAX_BODY_PIECE
 
 _SEALED_AT_ONCE: Final = 4 * MAX_BODY_PIECE
-"""Bytes of a body: never all of a large one is sealed at once, and only a quarter of it is copied before."""
+"""Bytes of a body that are sealed together. The last quarter waits, in a copy, for what follows."""
 
 
 async def exchange(

@@ -35,7 +35,7 @@ _USUAL: Final = "[A-Za-z0-9+/]+MMCEPQ(==)?"
 """One envelope with the usual max_units, 1,000,000, and no service class, in base64.
 
 Envoy cannot compare another max_units with the lease's, so such exchanges go to the control process. What is
-no base64 must not reach a bridge, whose gRPC may then break off the calls of others.
+not base64 must not reach a bridge, whose gRPC may then break off the calls of others.
 """
 
 _is_usual: Final = re.compile(_USUAL).fullmatch
