@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -45,7 +47,7 @@ def features(traces: Sequence[Trace], *, both_ways: bool = False) -> Array:
 
 def forest(seed: int) -> Any:
     """A random forest."""
-    return RandomForestClassifier(n_estimators=200, random_state=seed, n_jobs=-1)
+    return RandomForestClassifier(n_estimators=200, random_state=seed, n_jobs=1)
 
 
 def boosting(seed: int) -> Any:
@@ -72,10 +74,14 @@ def scores(rows: Array, classes: Sequence[Any], groups: Sequence[Any], model: Mo
     known, wanted = np.unique(np.array(list(map(str, classes))), return_inverse=True)
     _, grouped = np.unique(np.array(list(map(str, groups))), return_inverse=True)
     found = np.zeros((len(rows), len(known)))
-    folds = GroupKFold(min(5, grouped.max() + 1))
-    for train, test in folds.split(rows, wanted, grouped):
+
+    def fill(train: Array, test: Array) -> None:
         fitted = model(seed).fit(rows[train], wanted[train])
         found[np.ix_(test, fitted.classes_)] = fitted.predict_proba(rows[test])
+
+    folds = GroupKFold(min(5, grouped.max() + 1))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda fold: fill(*fold), folds.split(rows, wanted, grouped)))
     return found
 
 

@@ -17,6 +17,10 @@ RATES: Final = (30, 100, 300)
 LENGTHS: Final = (256, 1_000)
 """Tokens a second and tokens of the answers whose bytes are counted."""
 
+_STRICT: Final = ["strict"]
+_SHAPED: Final = ["balanced", "strict"]
+"""Shapes with more exchanges of a game than `off`."""
+
 ENDINGS: Final[tuple[Ending, ...]] = ("stop", "length", "error", "cut", "refused")
 
 
@@ -43,8 +47,8 @@ def of_game(game: str) -> Callable[[Any], bool]:
 
 
 def is_extra(label: Any) -> bool:
-    """Whether a label is of an exchange that is recorded only in `strict`."""
-    return isinstance(label, dict) and bool(label.get("extra"))
+    """Whether a label is of an exchange that is not recorded in every shape."""
+    return isinstance(label, dict) and "only" in label
 
 
 def recorded_in(shape: str, made: Sequence[Replay]) -> list[int]:
@@ -53,14 +57,18 @@ def recorded_in(shape: str, made: Sequence[Replay]) -> list[int]:
     The control is recorded in a random order. On a busy machine an attack wins it only if it was trained with
     exchanges from all times.
     """
-    places = [place for place, replay in enumerate(made) if shape == "strict" or not is_extra(replay.label)]
+    places = [
+        place
+        for place, replay in enumerate(made)
+        if not is_extra(replay.label) or shape in replay.label["only"]
+    ]
     return random.Random(len(made)).sample(places, len(places)) if shape == "off" else places
 
 
 def _known(known: list[str], plan: Plan, chance: random.Random) -> list[_Placed]:
     return [
         _placed(
-            (draw, plan.strict_draws, plan.draws),
+            (draw, plan.strict_draws, plan.draws, _STRICT),
             *(text, USUAL, chance, plan, {"game": "identify", "answer": number}),
         )
         for number, text in enumerate(known)
@@ -69,10 +77,10 @@ def _known(known: list[str], plan: Plan, chance: random.Random) -> list[_Placed]
 
 
 def _about_topics(plan: Plan, chance: random.Random) -> list[_Placed]:
-    texts = topic_texts(plan.strict_prompts, round(USUAL.rate * plan.longest * 0.8), chance)
+    texts = topic_texts(plan.shaped_prompts, round(USUAL.rate * plan.longest * 0.8), chance)
     return [
         _placed(
-            (int(text.prompt.rpartition("/")[2]), plan.strict_prompts, plan.prompts),
+            (int(text.prompt.rpartition("/")[2]), plan.shaped_prompts, plan.prompts, _SHAPED),
             *(text.words, USUAL, chance, plan),
             {"game": "topic", "topic": text.topic, "prompt": text.prompt},
         )
@@ -85,7 +93,7 @@ def _by_models(plan: Plan, chance: random.Random) -> list[_Placed]:
     said = chance.sample([text.words for text in topic_texts(count // 20 + 1, 400, chance)], count)
     return [
         _placed(
-            (place, count, plan.model_texts),
+            (place, count, plan.model_texts, _STRICT),
             *(text, rhythm, chance, plan, {"game": "model", "model": number, "prompt": place}),
         )
         for number, rhythm in enumerate(MODELS)
@@ -94,16 +102,16 @@ def _by_models(plan: Plan, chance: random.Random) -> list[_Placed]:
 
 
 def _placed(
-    turn: tuple[int, int, int],
+    turn: tuple[int, int, int, list[str]],
     text: str,
     rhythm: Rhythm,
     chance: random.Random,
     plan: Plan,
     label: dict[str, Any],
 ) -> _Placed:
-    """`turn`: its number, of how many, and how many of them are recorded in all shapes."""
-    number, count, usual = turn
-    extra = {"extra": True} if number % (count // usual) else {}
+    """`turn`: its number, of how many, how many of them every shape records, and which record the others."""
+    number, count, usual, shapes = turn
+    extra = {"only": shapes} if number % (count // usual) else {}
     return (number + chance.random()) / count, _said(text, rhythm, chance, plan, label | extra)
 
 

@@ -164,7 +164,7 @@ def _on_time(trace: Trace, grid: int) -> bool:
 
 
 def _is_counted(label: object) -> bool:
-    """Whether the bits of an exchange count. What only `strict` has would make it differ from the others."""
+    """Whether the bits of an exchange count. What only some shapes have would make them differ."""
     return not any((of_game("ending")(label), of_game("tunnel")(label), is_extra(label)))
 
 

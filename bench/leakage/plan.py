@@ -15,8 +15,9 @@ class Plan:
         answers, draws: known answers, and how often each is given, with fresh gaps.
         prompts: of each topic; each has two answers.
         model_texts: texts that each model says.
-        strict_draws, strict_prompts, strict_model_texts: multiples of them, for `strict`. Its aims are
-            close to chance, and of few tries a few lucky ones would miss them.
+        strict_draws, shaped_prompts, strict_model_texts: multiples of them, for `strict`, and those of
+            prompts for `balanced`, too. These aims are close to chance, and of few tries a few lucky ones
+            would miss them.
         longest: seconds of an answer at most.
         parallel: exchanges at once, by shape.
         conversations, tunnel_draws: conversations in tunnels, and how often each is held.
@@ -31,7 +32,7 @@ class Plan:
     prompts: int
     model_texts: int
     strict_draws: int
-    strict_prompts: int
+    shaped_prompts: int
     strict_model_texts: int
     longest: float
     parallel: Mapping[str, int]
@@ -50,10 +51,10 @@ FULL: Final = Plan(
     prompts=20,
     model_texts=30,
     strict_draws=20,
-    strict_prompts=60,
+    shaped_prompts=60,
     strict_model_texts=120,
     longest=40.0,
-    parallel={"off": 30, "balanced": 100, "strict": 190},
+    parallel={"off": 30, "balanced": 80, "strict": 190},
     conversations=10,
     tunnel_draws=15,
     tunnels=30,
@@ -68,7 +69,7 @@ QUICK: Final = Plan(
     prompts=2,
     model_texts=3,
     strict_draws=3,
-    strict_prompts=2,
+    shaped_prompts=2,
     strict_model_texts=3,
     longest=12.0,
     parallel={"off": 40, "balanced": 120, "strict": 120},

@@ -92,7 +92,7 @@ def test_conversation_is_named_by_what_the_client_sends(tmp_path: Path) -> None:
 
 
 def test_bits_count_what_all_shapes_have(tmp_path: Path) -> None:
-    more = {"game": "identify", "answer": 1, "extra": True}
+    more = {"game": "identify", "answer": 1, "only": ["strict"]}
     made = [(more, cells(176)), ({"game": "tunnel", "conversation": 1}, cells(63)), ("usual", cells(64))]
     assert bits(recorded(tmp_path, "strict", *made))[0].value == 0
 
@@ -145,11 +145,12 @@ def test_units_of_a_receipt_are_as_likely_as_the_coin_makes_them() -> None:
     )
 
 
-def test_only_strict_has_more_of_what_is_closest_to_chance() -> None:
-    plan = replace(QUICK, strict_draws=6, strict_prompts=4, strict_model_texts=9)
+def test_shapes_have_more_of_what_is_closest_to_chance() -> None:
+    plan = replace(QUICK, strict_draws=6, shaped_prompts=4, strict_model_texts=9)
     _, made = replays(plan, None, 1)
     for shape, counts in (
-        ("balanced", {"identify": 15 * 3, "topic": 10 * 2 * 2, "model": 8 * 3}),
+        ("off", {"identify": 15 * 3, "topic": 10 * 2 * 2, "model": 8 * 3}),
+        ("balanced", {"identify": 15 * 3, "topic": 10 * 4 * 2, "model": 8 * 3}),
         ("strict", {"identify": 15 * 6, "topic": 10 * 4 * 2, "model": 8 * 9}),
     ):
         found = Counter(made[place].label["game"] for place in recorded_in(shape, made))
