@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -9,6 +10,7 @@ import pytest
 
 from blindrelay.ledger.books import Books, BooksError, InvalidError, postgresql
 from blindrelay.ledger.books.postgresql_link import LOCK
+from tests.patience import wait_for
 
 from .postgres_server import Server
 from .trading import BY, NOW, Exchange, Node, balance, customer, post, sound
@@ -59,6 +61,27 @@ def test_a_writer_holds_the_lock_before_it_reads(postgres: Server) -> None:
         sql.one("SELECT COUNT(*) AS accounts FROM account")
         row = other.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
     assert row == (False,)
+
+
+def test_a_writer_reads_what_the_one_before_it_wrote(postgres: Server) -> None:
+    """The database may be set to another isolation, whose view of the books is older than the lock."""
+    place = postgres.new_place()
+    strict = f"{place}%20-cdefault_transaction_isolation%3Dserializable"
+    opened = psycopg.connect(place, autocommit=True)
+
+    def waits() -> bool:
+        row = opened.execute("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return row.fetchone() == (1,)
+
+    with Books(strict) as books, Books(strict) as other, opened, ThreadPoolExecutor() as threads:
+        customer(books, units=5)
+        with books._store.writing() as sql:
+            sql.one("SELECT pg_backend_pid() AS process")
+            credit = threads.submit(other.credit, "ann", 2, "later", by=BY, now=NOW)
+            wait_for(waits)
+            sql.run("UPDATE account SET balance = balance")
+        credit.result()
+        assert balance(books) == 7
 
 
 @pytest.mark.parametrize("change", ["account = account + 1", "token = 'none'", "signer = signer + 1"])
