@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 
-from blindrelay.ledger.books import Books, BooksError, InvalidError, postgresql
+from blindrelay.ledger.books import Books, BooksError, End, InvalidError, postgresql
 from blindrelay.ledger.books.postgresql_link import LOCK
 from tests.patience import wait_for
 
@@ -29,6 +30,43 @@ def test_a_lost_connection_is_one_error_and_nothing_is_lost(postgres: Server) ->
                 balance(books)
         assert balance(books) == 7
         sound(books)
+
+
+@pytest.mark.parametrize("when", ["before the server", "before the ledger"])
+def test_a_connection_that_breaks_anywhere_neither_loses_nor_doubles(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Before the server has a batch, or before the ledger has its results. What failed is done again."""
+    end_batch, left = postgresql.end_batch, 0
+
+    def broken(connection: psycopg.Connection[Any], pipeline: psycopg.Pipeline) -> None:
+        nonlocal left
+        left -= 1
+        if left or when == "before the ledger":
+            end_batch(connection, pipeline)
+        if not left:
+            connection.close()
+            raise psycopg.OperationalError("the connection is lost")
+
+    with Books(postgres.new_place()) as books:
+        node = Node(books)
+        lease = node.lease(customer(books, units=100))
+        monkeypatch.setattr(postgresql, "end_batch", broken)
+        interrupted = 0
+        for number in range(1, 20):
+            exchange, left = Exchange(max_units=1), number
+            lines = [exchange.start(lease), End(node.sequence + 1, "ok", 1, 1)]
+            node.sequence += 2
+            for _ in range(2):
+                with suppress(BooksError):
+                    books.take_lines(node.name, node.sequence - 1, lines, NOW)
+            for _ in range(2):
+                with suppress(BooksError):
+                    post(books, exchange.receipt(1))
+            assert balance(books) == 100 - number
+            interrupted += left <= 0
+        sound(books)
+        assert 4 < interrupted < 19, "not each place was tried"
 
 
 def test_a_request_that_is_refused_leaves_the_connection_usable(postgres: Server) -> None:
