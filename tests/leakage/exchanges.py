@@ -26,6 +26,7 @@ from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import ClientExchange, SealingKey, decapsulate, encapsulate
+from blindrelay.serving import CallRefusedError
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
 from blindrelay.v1.inner_pb2 import (
@@ -41,6 +42,7 @@ from blindrelay.v1.inner_pb2 import (
     Shaping,
     ShapingProfile,
 )
+from blindrelay.v1.outer_status import OuterStatus
 
 CHAT = "https://api.openai.com/v1/chat/completions"
 STREAMED = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
@@ -106,12 +108,14 @@ class Seen:
         records: seconds since the request was accepted, and bytes of the gRPC message.
         body: as the client has it.
         error: its message, or "".
+        refused: the outer status that ended it, if it was not OK.
     """
 
     records: list[tuple[float, int]] = field(default_factory=list)
     status: int = 0
     body: bytes = b""
     error: str = ""
+    refused: OuterStatus | None = None
 
     @property
     def shape(self) -> list[tuple[int, int]]:
@@ -202,10 +206,13 @@ class _Relay:
 
 def exchange_of(*answers: Answer, profile: ShapingProfile.ValueType, **request: Any) -> Any:
     """One exchange, for in_virtual_time(). It gives what was seen of it. Each call gets its own answer."""
-    return _exchange(answers, _head(profile, **request), request.get("body", STREAMED))
+    body, give_up_at = request.get("body", STREAMED), request.get("give_up_at")
+    return _exchange(answers, _head(profile, **request), body, give_up_at)
 
 
-async def _exchange(answers: Sequence[Answer], head: RequestHead, body: bytes) -> Seen:
+async def _exchange(
+    answers: Sequence[Answer], head: RequestHead, body: bytes, give_up_at: float | None
+) -> Seen:
     claimed, relay = _claimed(head, body)
     config = _config()
     checker = Checker(config.providers)
@@ -217,7 +224,12 @@ async def _exchange(answers: Sequence[Answer], head: RequestHead, body: bytes) -
         max_request=1_000_000,
         checker=checker,
     )
-    await Exchange(runtime, claimed, cast(Any, relay), b"peer").run()
+    if give_up_at is not None:
+        asyncio.get_running_loop().call_at(give_up_at, runtime.give_up)
+    try:
+        await Exchange(runtime, claimed, cast(Any, relay), b"peer").run()
+    except CallRefusedError as refused:
+        relay.seen.refused = refused.status
     return relay.seen
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from random import Random
 from typing import Any, cast
 
 import pytest
@@ -18,10 +19,13 @@ from blindrelay.v1.inner_pb2 import (
     RequestEnd,
     RequestHead,
     RequestPart,
+    ResponseHead,
     ResponsePart,
+    ResponseTail,
 )
+from blindrelay.v1.outer_status import OuterStatus
 from tests.leakage.answers import spoken
-from tests.leakage.exchanges import exchange_of
+from tests.leakage.exchanges import Answer, Seen, exchange_of
 from tests.leakage.test_shapes import PROFILES, expected
 from tests.leakage.virtual_time import in_virtual_time, work
 from tests.sealing.known_key import request_sealer, response_opener, response_sealer
@@ -104,6 +108,37 @@ def test_cell_of_a_failure_that_took_long_leaves_at_its_tick() -> None:
         return times
 
     assert in_virtual_time(failed()) == pytest.approx([TICK * number for number in range(1, 41)])
+
+
+def test_end_that_came_in_time_is_sent() -> None:
+    """Between the end and its tick the exchange's time is over."""
+
+    async def ended() -> list[bytes]:
+        sent: list[bytes] = []
+
+        async def send(records: list[bytes]) -> None:
+            sent.extend(records)
+
+        def fill(cells: CellSealer) -> None:
+            cells.add(ResponsePart(head=ResponseHead(status=200), tail=ResponseTail()))
+
+        pacer = Pacer(response_sealer().in_cells(BALANCED), send)
+        async with asyncio.timeout_at(TICK - 0.002) as time:
+            await pacer.run(fill)
+            time.reschedule(None)
+            await pacer.finish()
+        return sent
+
+    assert len(in_virtual_time(ended())) == BALANCED.first_count
+
+
+def test_end_that_waits_is_sent_before_the_bridge_ends() -> None:
+    """A provider may answer more at once than some cells take."""
+    body = Random(1).randbytes(20_000)
+    profile, answer = PROFILES["balanced"][0], Answer([(0.05, body)])
+    seen: Seen = in_virtual_time(exchange_of(answer, profile=profile, give_up_at=5.498 * TICK))
+    assert (seen.body, seen.error, seen.refused) == (body, "", OuterStatus.DRAINING)
+    assert 8 < len(seen.records) < BALANCED.first_count
 
 
 def test_cell_that_was_made_is_not_lost() -> None:

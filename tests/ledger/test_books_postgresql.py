@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 
-from blindrelay.ledger.books import Books, BooksError, InvalidError, postgresql
+from blindrelay.ledger.books import Books, BooksError, End, InvalidError, postgresql
 from blindrelay.ledger.books.postgresql_link import LOCK
+from tests.patience import wait_for
 
 from .postgres_server import Server
 from .trading import BY, NOW, Exchange, Node, balance, customer, post, sound
@@ -27,6 +30,43 @@ def test_a_lost_connection_is_one_error_and_nothing_is_lost(postgres: Server) ->
                 balance(books)
         assert balance(books) == 7
         sound(books)
+
+
+@pytest.mark.parametrize("when", ["before the server", "before the ledger"])
+def test_a_connection_that_breaks_anywhere_neither_loses_nor_doubles(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Before the server has a batch, or before the ledger has its results. What failed is done again."""
+    end_batch, left = postgresql.end_batch, 0
+
+    def broken(connection: psycopg.Connection[Any], pipeline: psycopg.Pipeline) -> None:
+        nonlocal left
+        left -= 1
+        if left or when == "before the ledger":
+            end_batch(connection, pipeline)
+        if not left:
+            connection.close()
+            raise psycopg.OperationalError("the connection is lost")
+
+    with Books(postgres.new_place()) as books:
+        node = Node(books)
+        lease = node.lease(customer(books, units=100))
+        monkeypatch.setattr(postgresql, "end_batch", broken)
+        interrupted = 0
+        for number in range(1, 20):
+            exchange, left = Exchange(max_units=1), number
+            lines = [exchange.start(lease), End(node.sequence + 1, "ok", 1, 1)]
+            node.sequence += 2
+            for _ in range(2):
+                with suppress(BooksError):
+                    books.take_lines(node.name, node.sequence - 1, lines, NOW)
+            for _ in range(2):
+                with suppress(BooksError):
+                    post(books, exchange.receipt(1))
+            assert balance(books) == 100 - number
+            interrupted += left <= 0
+        sound(books)
+        assert 4 < interrupted < 19, "not each place was tried"
 
 
 def test_a_request_that_is_refused_leaves_the_connection_usable(postgres: Server) -> None:
@@ -59,6 +99,27 @@ def test_a_writer_holds_the_lock_before_it_reads(postgres: Server) -> None:
         sql.one("SELECT COUNT(*) AS accounts FROM account")
         row = other.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
     assert row == (False,)
+
+
+def test_a_writer_reads_what_the_one_before_it_wrote(postgres: Server) -> None:
+    """The database may be set to another isolation, whose view of the books is older than the lock."""
+    place = postgres.new_place()
+    strict = f"{place}%20-cdefault_transaction_isolation%3Dserializable"
+    opened = psycopg.connect(place, autocommit=True)
+
+    def waits() -> bool:
+        row = opened.execute("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return row.fetchone() == (1,)
+
+    with Books(strict) as books, Books(strict) as other, opened, ThreadPoolExecutor() as threads:
+        customer(books, units=5)
+        with books._store.writing() as sql:
+            sql.one("SELECT pg_backend_pid() AS process")
+            credit = threads.submit(other.credit, "ann", 2, "later", by=BY, now=NOW)
+            wait_for(waits)
+            sql.run("UPDATE account SET balance = balance")
+        credit.result()
+        assert balance(books) == 7
 
 
 @pytest.mark.parametrize("change", ["account = account + 1", "token = 'none'", "signer = signer + 1"])

@@ -117,10 +117,14 @@ class Exchange:
         except SealedError as error:
             await self._fail(error)
         except TimeoutError:
-            if self._ended:  # only padding is missing, and the bridge is about to end
-                self._runtime.log.count(Outcome.COMPLETED)
-                raise CallRefusedError(OuterStatus.DRAINING) from None
-            await self._fail(self._out_of_time())
+            if not self._ended:
+                await self._fail(self._out_of_time())
+                return
+            self._runtime.log.count(Outcome.COMPLETED)
+            if self._pacer is not None and not self._writing:
+                await self._pacer.send_end()
+            # Only padding is missing, and the bridge is about to end.
+            raise CallRefusedError(OuterStatus.DRAINING) from None
         except asyncio.CancelledError:
             # A client that has the whole response may leave before the last write returns.
             completed = self._ended
@@ -231,7 +235,7 @@ class Exchange:
         await self._finish(self._pacer)
 
     async def _finish(self, pacer: Pacer) -> None:
-        """Sends the cells after the end: the client has the response, so its time is not limited any more."""
+        """Sends the rest of the cells: the response has ended, so its time is not limited any more."""
         self._timeout.reschedule(None)
         await pacer.finish()
 
@@ -254,7 +258,7 @@ class Exchange:
 
     @property
     def _ended(self) -> bool:
-        """Whether the end of the response has been sealed."""
+        """Whether the response has its end, which is sealed or waits for its cell."""
         return self._claimed.response.ended if self._pacer is None else self._pacer.cells.ended
 
     async def _send(self, records: list[bytes]) -> None:

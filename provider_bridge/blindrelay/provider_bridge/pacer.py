@@ -33,23 +33,35 @@ class Pacer:
         self._ticks = Grid(cells.shape.tick, aligned=True)
         self._tick: float | None = None
         self._made: bytes | None = None
+        self._end_has_left = False
 
     async def run(self, fill: Fill) -> None:
-        """Sends cells until the response's end is added. Raises what `fill` raises; that cell is due then."""
+        """Sends cells until the response's end is added; the cell of that tick is due then.
+
+        Raises what `fill` raises. Then, too, a cell is due.
+        """
         while not self.cells.ended:
+            if self._tick is not None:
+                await self._send_cell()
             self._tick = await self._ticks.ahead()
             fill(self.cells)
-            await self._send_cell(self._tick)
+
+    async def send_end(self) -> None:
+        """Sends the cells up to the one with the response's end, which has been added."""
+        while not self._end_has_left:
+            await self._send_cell()
 
     async def finish(self) -> None:
         """Sends the rest of the cells, from one that was made or is due."""
         while self._made is not None or not self.cells.finished:
-            await self._send_cell(self._tick or await self._ticks.ahead())
+            await self._send_cell()
 
-    async def _send_cell(self, tick: float) -> None:
+    async def _send_cell(self) -> None:
+        self._tick = self._tick or await self._ticks.ahead()
         self._made = self._made or self.cells.cell()
-        await until(tick)
+        await until(self._tick)
         cell, self._made, self._tick = self._made, None, None
+        self._end_has_left = self.cells.end_is_sealed
         await self._send([cell])
 
 

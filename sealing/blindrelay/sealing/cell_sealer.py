@@ -46,6 +46,11 @@ class CellSealer:
         return self._direction.ended
 
     @property
+    def end_is_sealed(self) -> bool:
+        """Whether a cell with the end has been sealed. Those that follow carry nothing."""
+        return self._count is not None
+
+    @property
     def finished(self) -> bool:
         """Whether the last cell has been sealed."""
         return self._cells == self._count

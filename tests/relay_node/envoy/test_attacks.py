@@ -175,6 +175,20 @@ async def test_key_that_lies_is_counted_all_the_same(billed: Billed, bridge: Fak
     assert [line.start.envelope for line in billed.ledger.starts()] == [envelope]
 
 
+async def test_repeated_envelope_ends_no_exchange(billed: Billed, bridge: FakeBridge) -> None:
+    """Otherwise each exchange that runs could give its units back, and leave its place to another one."""
+    repeated = bridge.envelope()
+    running = await billed.leased.open(repeated)
+    refused = billed.relay.client.start(metadata=keyed(repeated))
+    assert await refusal(refused.read()) is OuterStatus.LEASE_UNKNOWN
+    await billed.leased.exchange(bridge.envelope())
+    await until(lambda: bool(billed.ledger.ends()))
+    assert [line.end.start_sequence for line in billed.ledger.ends()] == [2]
+    await finish(running)
+    await until(lambda: len(billed.ledger.ends()) == 2)
+    assert [line.end.outcome for line in billed.ledger.ends()] == ["ok", "ok"]
+
+
 def block(relay: RunningRelay, envelope: bytes, text: str | None = None) -> bytes:
     """An exchange's headers, its envelope padded, as some libraries write it, or as this `text`."""
     encoded = text or base64.b64encode(envelope).decode()

@@ -203,8 +203,10 @@ class PostgresqlStore:
     @contextmanager
     def writing(self) -> Iterator[Statements]:
         """One transaction: all of it is in the database afterwards, or nothing if the block raises."""
+        # Each statement sees what was committed before it. Another level would see what was before the lock.
+        begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
         with self._connected(self._writer) as connection, connection.pipeline() as pipeline:
-            statements = PostgresqlStatements(connection, pipeline, "BEGIN", _TAKE_LOCK)
+            statements = PostgresqlStatements(connection, pipeline, begin, _TAKE_LOCK)
             yield statements
             statements.send("COMMIT", _UNLOCK_AND_FLUSH)
 

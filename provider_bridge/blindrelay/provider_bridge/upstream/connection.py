@@ -126,14 +126,17 @@ class HttpConnection:
         self._stream.close()
 
     async def _upload(self, request: h11.Request, body: bytes | bytearray) -> None:
-        """The body is sent as it is: its length is in the head. h11 only counts it."""
-        beginning = self._protocol.send(request) or b""
-        if body:
-            with memoryview(body) as whole:
-                self._protocol.send_with_data_passthrough(h11.Data(data=whole))  # type: ignore[arg-type]
-                beginning += whole[:UPLOADED_AT_ONCE]  # leaves with the head
-        if await self._write(beginning) and await self._write(body, UPLOADED_AT_ONCE):
+        if await self._write(self._beginning(request, body)) and await self._write(body, UPLOADED_AT_ONCE):
             self._protocol.send(h11.EndOfMessage())
+
+    def _beginning(self, request: h11.Request, body: bytes | bytearray) -> bytes:
+        """The head, and what leaves with it of the body, which is sent as it is: h11 only counts it."""
+        head = self._protocol.send(request) or b""
+        if not body:
+            return head
+        with memoryview(body) as whole:
+            self._protocol.send_with_data_passthrough(h11.Data(data=whole))  # type: ignore[arg-type]
+            return head + whole[:UPLOADED_AT_ONCE]
 
     async def _write(self, data: bytes | bytearray, start: int = 0) -> bool:
         """Sends what comes from `start` on; false as soon as a response has refused the request."""

@@ -123,13 +123,13 @@ class DataPlane:
     def _take(self, usage: Start | End) -> None:
         if isinstance(usage, Start):
             self._start(usage)
-        elif (exchange := self._running.pop(usage.text, None)) is not None:
+        elif (exchange := self._running.pop(usage.stream, None)) is not None:
             self._end(exchange, usage)
 
     def _start(self, start: Start) -> None:
         """Notes an exchange, and counts it unless the control process gets it."""
         lease = self._gate.leases.read(start.lease, _GRACE_SECONDS)
-        if lease is None or start.text in self._running or not forwards(start):
+        if lease is None or not forwards(start):
             return
         try:
             key_id = parse_envelope(start.envelope).key_id
@@ -138,7 +138,7 @@ class DataPlane:
         if len(self._running) >= _MAX_RUNNING:
             self._forget_oldest()
         exchange = _Exchange(start.envelope, lease, self._clock())
-        self._running[start.text] = exchange
+        self._running[start.stream] = exchange
         if key_id in self._keys and lease.account not in self._careful:
             self._count(exchange)
 
@@ -159,9 +159,9 @@ class DataPlane:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        text, exchange = next(iter(self._running.items()))
-        del self._running[text]
-        self._end(exchange, End(text, OuterStatus.INTERNAL.details, 0, 0, ""))
+        stream, exchange = next(iter(self._running.items()))
+        del self._running[stream]
+        self._end(exchange, End(stream, OuterStatus.INTERNAL.details, 0, 0, ""))
 
     def _forget_lost(self) -> None:
         """Those that Envoy has ended by now, but whose line was lost: of two Envoys, one was killed."""

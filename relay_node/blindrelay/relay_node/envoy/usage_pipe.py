@@ -35,11 +35,13 @@ class Start(NamedTuple):
     """An exchange that Envoy has taken, before its admission.
 
     Attributes:
-        envelope: exact bytes.
+        stream: names it among all of this Envoy.
+        envelope: exact bytes. Other streams may carry the same ones.
         text: the same as the client has sent it, in base64.
         lease: what the client shows.
     """
 
+    stream: str
     envelope: bytes
     text: str
     lease: str
@@ -49,12 +51,12 @@ class End(NamedTuple):
     """The end of an exchange.
 
     Attributes:
-        text: the envelope, as the line of its start has it.
+        stream: as the line of its start has it.
         outcome: "ok", "cancelled" or an outer status.
         cluster: where Envoy sent it: a bridge, or the control process.
     """
 
-    text: str
+    stream: str
     outcome: str
     request_bytes: int
     response_bytes: int
@@ -128,12 +130,12 @@ def read_line(line: bytes) -> Start | End | None:
     kind, *fields = line.decode("ascii", "replace").split(" ")
     try:
         if kind == "start":
-            envelope, scheme, lease = fields
-            return Start(_bytes(envelope), envelope, lease) if scheme == "Bearer" else None
+            stream, envelope, scheme, lease = fields
+            return Start(stream, _bytes(envelope), envelope, lease) if scheme == "Bearer" else None
         if kind == "end":
-            envelope, code, first, last, received, sent, flags, cluster = fields
+            stream, code, first, last, received, sent, flags, cluster = fields
             outcome = _outcome(code, last if first == "-" else first, flags)
-            return End(envelope, outcome, int(received), int(sent), cluster)
+            return End(stream, outcome, int(received), int(sent), cluster)
     except ValueError:
         pass
     return None
