@@ -55,13 +55,20 @@ pytestmark = [
 UNAUTHENTICATED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, DEADLINE, INVALID = "16", "8", "12", "4", "3"
 INITIAL_WINDOW_SIZE: Final = 4
 MANY_CONNECTIONS: Final = 1_100
+PATIENT: Final = {"drain_seconds": 3_600}
 
 
 @pytest.fixture
 def bed() -> Iterator[Testbed]:
-    """One for each test: memory that an earlier flood took would hide the next one's."""
-    with Testbed("scripted") as bed:
+    """One for each test: memory that an earlier flood took would hide the next one's.
+
+    Its parts drain for as long as an exchange counts as running. None does when the attackers have gone.
+    """
+    with Testbed("scripted", relay_options=PATIENT, bridge_options=PATIENT) as bed:
         yield bed
+        for part in ("relay", "bridge"):
+            bed.stop(part)
+            assert bed.parts[part].exit_code == 0, f"the {part} has not drained, and was killed"
 
 
 @pytest.fixture

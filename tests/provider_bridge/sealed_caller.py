@@ -58,7 +58,10 @@ class SealedRequest:
 
 @dataclass
 class Response:
-    """What a client has when the stream has ended. `pieces` is the body, record by record."""
+    """What a client has when the stream has ended. `pieces` is the body, record by record.
+
+    `end_record` is the number of the record with the end, counted from 1. Padding may follow it.
+    """
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -69,6 +72,7 @@ class Response:
     execution: str = ""
     records: int = 0
     end: ResponseTail | ExchangeError | None = None
+    end_record: int = 0
 
     @property
     def body(self) -> bytes:
@@ -94,6 +98,8 @@ class Response:
             self.code = ErrorCode.Name(part.error.code).removeprefix("ERROR_CODE_")
             self.message = part.error.message
             self.execution = Execution.Name(part.error.execution).removeprefix("EXECUTION_")
+        if self.end is not None and not self.end_record:
+            self.end_record = self.records
 
 
 @dataclass

@@ -110,19 +110,11 @@ async def all_serve(clients: list[Client], bridge: FakeBridge) -> None:
         assert len(await client.directories()) == 1
 
 
-def two_free_ports() -> int:
-    """The first of two ports that follow each other."""
-    while True:
-        port = free_port()
-        with suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
-            return port
-
-
 async def test_every_worker_serves_and_all_end_on_sigterm(
     start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
 ) -> None:
     """Each with the certificate, and with its own metrics."""
-    first = two_free_ports()
+    first = free_port(2)
     table, credentials = relay_tls
     relay = await start_process(f'metrics = "127.0.0.1:{first}"', workers=2, tls=table)
     async with connections(relay, credentials) as clients:
@@ -272,9 +264,9 @@ async def test_each_worker_has_its_leases(
     bridge: FakeBridge, ledger: FakeLedger, start_process: StartProcess
 ) -> None:
     """Processes in the sandbox, if the kernel has one. A lease of one is unknown to the other."""
-    ports = two_free_ports()
+    port = free_port(2)
     table = f'[ledger]\naddress = "127.0.0.1:{ledger.port}"\n'
-    relay = await start_process(f'metrics = "127.0.0.1:{ports}"', workers=2, tls=table)
+    relay = await start_process(f'metrics = "127.0.0.1:{port}"', workers=2, tls=table)
     ledger.add(relay.token)
     await until(lambda: relay.count("ledger_up") == 2)
     async with connections(relay) as clients:
@@ -286,7 +278,7 @@ async def test_each_worker_has_its_leases(
             client.token = lease
             ends.add(await outcome(client.exchange(bridge.envelope())))
         assert ends == {"ok", "lease_unknown"}
-        assert (await scrape(ports))["ledger_up"] == 1
+        assert (await scrape(port))["ledger_up"] == 1
     await until(lambda: len(ledger.ends()) == len(bridge.seen))
     assert await relay.end() == 0
 

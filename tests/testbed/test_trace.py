@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from blindrelay.sealing import BALANCED
 from blindrelay.testbed.errors import InputError
+from blindrelay.testbed.trace.recording import exchange_ids, sealed_client
+from blindrelay.testbed.trace.scene import replaying
 from blindrelay.testbed.trace.texts import Replay, pieces, read_texts, write_texts
-from tests.patience import PATIENCE
+from blindrelay.testbed.trace.traced_relay import Seen
+from tests.patience import PATIENCE, until
 
-CELLS = {BALANCED.padded_count(cells) for cells in range(1, 2_000)}
-"""How many cells a response may have. Those of these tests have 40, or more on a busy machine."""
-
+URL = "https://api.openai.com/v1/chat/completions"
 COMMAND = [sys.executable, "-m", "blindrelay.testbed", "trace", "--texts"]
 
 
@@ -107,9 +111,41 @@ def test_unshaped_exchange_shows_its_length_and_a_shaped_one_does_not(tmp_path: 
         assert set(downs) == {"['long']", "{'is': 'short'}", "refused"}
         shown[shape] = downs
     assert sum(shown["off"]["['long']"]) > 2 * sum(shown["off"]["{'is': 'short'}"])
-    for sizes in shown["balanced"].values():
-        assert len(set(sizes)) == 1
-        assert len(sizes) in CELLS
+    assert all(len(set(sizes)) == 1 for sizes in shown["balanced"].values())
+    assert len(shown["balanced"]["refused"]) == BALANCED.first_count, "the bridge waits for no provider"
+
+
+async def test_number_of_cells_follows_from_the_cell_with_the_end() -> None:
+    """However late that is: the relay has seen it when the client has the whole response.
+
+    It may have seen more cells by then, but no more than the padded number, which is then the same.
+    """
+    replays = [Replay(seconds, "word", (1_000 * seconds,)) for seconds in (0.5, 4.5)]
+    with replaying(replays) as scene:
+        async with (
+            sealed_client(scene.connection, "balanced") as sealed,
+            sealed.async_httpx_client() as client,
+        ):
+            whole = await asyncio.gather(*(answered(client, number) for number in range(len(replays))))
+            seen: list[Seen] = []
+
+            def all_ended() -> bool:
+                seen.extend(scene.seen.new())
+                return sum(each.what == "end" for each in seen) == len(replays)
+
+            await until(all_ended)
+    for exchange, at in whole:
+        cells = [each.at for each in seen if (each.exchange, each.what) == (exchange, "down")]
+        assert len(cells) == BALANCED.padded_count(sum(cell <= at for cell in cells))
+
+
+async def answered(client: httpx.AsyncClient, number: int) -> tuple[str, float]:
+    """An exchange's id, and when the client had all of the text with this number."""
+    ids = exchange_ids()
+    body = {"model": "m", "messages": [{"role": "user", "content": f"{number}"}], "stream": True}
+    response = await client.post(URL, json=body | {"store": False}, timeout=None)
+    assert "word" in response.text
+    return ids[-1], time.monotonic()
 
 
 def test_interruption_ends_every_process(tmp_path: Path) -> None:

@@ -24,33 +24,33 @@ def free_address() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-def free_port() -> int:
-    """A free TCP port of the loopback address.
+def free_port(count: int = 1) -> int:
+    """The first of `count` free TCP ports of the loopback address that follow each other.
 
-    It is outside the range from which the system takes ports for outgoing connections and for servers that
-    ask for any: one of those could take it before its server starts. While this process runs, no other
-    process of this user is given it. Where no port is outside that range, it is one that the system chooses.
+    They are outside the range from which the system takes ports for outgoing connections and for servers that
+    ask for any: one of those could take them before their server starts. While this process runs, no other
+    process of this user is given them. Where no port is outside that range, the system chooses the first.
     """
     with suppress(OSError, ValueError):
-        highest = int(_RANGE.read_text().split()[0])
-        for _ in range(_ATTEMPTS if highest > _LOWEST else 0):
-            port = _LOWEST + secrets.randbelow(highest - _LOWEST)
-            if _is_ours(port) and _is_free(port):
-                return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        room = int(_RANGE.read_text().split()[0]) - _LOWEST - count + 1
+        for _ in range(_ATTEMPTS if room > 0 else 0):
+            ports = range(first := _LOWEST + secrets.randbelow(room), first + count)
+            if _are_ours(ports) and all(map(_is_free, ports)):
+                return first
+    while not all(map(_is_free, range((first := _any_port()) + 1, first + count))):
+        pass
+    return first
 
 
-def _is_ours(port: int) -> bool:
-    """Whether this process could claim the port: it locks one byte for it until it ends (fcntl(2))."""
-    if port in _given:
+def _are_ours(ports: range) -> bool:
+    """Whether this process could claim the ports: it locks one byte for each until it ends (fcntl(2))."""
+    if not _given.isdisjoint(ports):
         return False
     try:
-        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, len(ports), ports.start)
     except BlockingIOError:
         return False
-    _given.add(port)
+    _given.update(ports)
     return True
 
 
@@ -65,6 +65,12 @@ def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
+        except (OSError, OverflowError):
             return False
     return True
+
+
+def _any_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

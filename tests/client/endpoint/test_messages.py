@@ -35,6 +35,7 @@ def test_every_method_and_status_passes(
         answer = client.request(method, path, content=body, headers=asks_for_http_2)
         assert (answer.status_code, answer.content) == (status, b"")
         assert method != "HEAD" or answer.headers["content-length"] == "12345"
+    assert len(bridge.received) == 2
     for received in bridge.received:
         assert (received.head.method, received.body) == (method, body)
         assert received.head.url == f"https://api.openai.com{path}"

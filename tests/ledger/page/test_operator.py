@@ -21,6 +21,7 @@ from .samples import PATHS, TOKEN
 
 def test_calls_show_the_admin_token_and_who_acts(operator: httpx.Client, running: RunningPages) -> None:
     operator.get("/")
+    assert running.admin.metadata
     for metadata in running.admin.metadata:
         assert metadata["authorization"] == AUTHORIZATION[0][1]
         assert metadata["blindrelay-actor"] == "page"

@@ -14,6 +14,7 @@ import pytest
 from blindrelay.admin.v1 import admin_pb2 as admin
 from blindrelay.ledger import async_books, nodes, server
 from blindrelay.ledger.books import RELEASE_SECONDS, Books, BooksError, LinesTaken
+from blindrelay.serving import StartError
 from blindrelay.v1.ledger_pb2 import EndLine, ReportLine, StartLine
 from blindrelay.v1.outer_status import OuterStatus
 from tests.ledger.served.conftest import RunningLedger, StartLedger
@@ -248,7 +249,7 @@ async def test_lines_wait_while_the_books_are_away(
 
 async def test_two_ledgers_do_not_share_their_books(start_ledger: StartLedger) -> None:
     await start_ledger()
-    with pytest.raises(Exception, match="another ledger serves"):
+    with pytest.raises(StartError, match="another ledger serves"):
         await start_ledger()
 
 

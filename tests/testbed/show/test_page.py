@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
 
+from blindrelay.sealing import BALANCED
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.show.exchange import READING
 from blindrelay.testbed.show.tricks import TRICKS
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_for
 
 from ...browser import checked_page
-from ..test_trace import CELLS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -94,7 +95,19 @@ def test_honest_relay_shows_bytes_in_order_and_the_others_text(live: Page) -> No
     assert written.startswith("nothing of this exchange") or set(on_the_minute) == {"exchanges"}
 
 
-def test_strip_shows_cells_on_a_clock_or_records_as_they_come(live: Page) -> None:
+def told(view: str) -> list[dict[str, Any]]:
+    """The events of the last exchange, as a page that is opened later hears them."""
+    with httpx.stream("GET", f"{view}events", trust_env=False, timeout=PATIENCE) as stream:
+        lines = (line.removeprefix("data: ") for line in stream.iter_lines() if line.startswith("data: "))
+        return list(itertools.takewhile(lambda said: said["what"] != "ready", map(json.loads, lines)))
+
+
+def times(view: str, party: str, what: str) -> list[float]:
+    """When it happened in the last exchange: Unix seconds."""
+    return [said["at"] for said in told(view) if (said["party"], said["what"]) == (party, what)]
+
+
+def test_strip_shows_cells_on_a_clock_or_records_as_they_come(live: Page, view: str) -> None:
     heights = {}
     for shape in ("off", "balanced"):
         ask(live, shape=shape)
@@ -102,8 +115,26 @@ def test_strip_shows_cells_on_a_clock_or_records_as_they_come(live: Page) -> Non
         heights[shape] = bars.evaluate_all("bars => bars.map(bar => bar.getAttribute('height'))")
     assert len(set(heights["off"])) > 1
     count = len(heights["balanced"])
-    assert (count in CELLS, len(set(heights["balanced"]))) == (True, 1)
+    assert len(set(heights["balanced"])) == 1
+    assert count == len(times(view, "relay", "down"))
     assert live.inner_text("#strip-about").startswith(f"{count + 1} messages in ")
+
+
+def test_number_of_cells_follows_from_the_cell_with_the_end(view: str) -> None:
+    """It has passed when the client has the whole response. See test_trace.py."""
+    asked = {"prompt": "How many cells?", "relay": "honest", "shape": "balanced"}
+    assert httpx.post(f"{view}ask", json=asked, trust_env=False, timeout=PATIENCE).status_code == 202
+
+    def over() -> bool:
+        events = told(view)
+        return [said.get("prompt") for said in events[:1]] == [asked["prompt"]] and events[-1][
+            "what"
+        ] == "over"
+
+    wait_for(over)
+    (whole,) = times(view, "client", "whole")
+    cells = times(view, "relay", "down")
+    assert len(cells) == BALANCED.padded_count(sum(at <= whole for at in cells))
 
 
 def test_search_finds_text_only_at_the_relay_that_reads(live: Page) -> None:

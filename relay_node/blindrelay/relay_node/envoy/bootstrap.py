@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from textwrap import indent
 from typing import Any, Final
 
 from blindrelay.relay_node.config import EnvoyConfig, RelayConfig
-from blindrelay.relay_node.envoy.discovery import certificate
 from blindrelay.relay_node.envoy.folder import EnvoyFolder
+from blindrelay.relay_node.envoy.secrets import OF_CLIENTS, authorities_of, certificate_of
 from blindrelay.serving import ServerTls
 from blindrelay.v1.envelope import METADATA_KEY, ROUTING_KEY
 from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, RETRY_AFTER_KEY
@@ -54,7 +55,7 @@ def bootstrap(config: RelayConfig, envoy: EnvoyConfig, folder: EnvoyFolder) -> s
         max_exchanges=config.max_exchanges,
         other_headers=all_but(KEPT_HEADERS),
         other_answers=all_but(KEPT_ANSWERS),
-        tls="" if config.tls is None else _tls(config.tls),
+        tls="" if config.tls is None else _tls(config.tls, folder.bootstrap.parent),
     )
 
 
@@ -77,13 +78,13 @@ def _literal(letter: str) -> str:
     return letter if letter.isalnum() else f"[{letter}]"
 
 
-def _tls(tls: ServerTls) -> str:
+def _tls(tls: ServerTls, folder: Path) -> str:
     context: dict[str, Any] = {
         "alpn_protocols": ["h2"],
-        "tls_certificates": [certificate(str(tls.certificate), str(tls.key))],
+        "tls_certificate_sds_secret_configs": [certificate_of(OF_CLIENTS, folder)],
     }
     if tls.client_ca is not None:
-        context["validation_context"] = {"trusted_ca": {"filename": str(tls.client_ca)}}
+        context["validation_context_sds_secret_config"] = authorities_of(OF_CLIENTS, folder)
     socket = {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.relay_node.envoy.discovery import admission, clusters, rates
+from blindrelay.relay_node.envoy.discovery import admission, by_name, clusters, rates
 from blindrelay.relay_node.envoy.folder import EnvoyFolder
 from blindrelay.relay_node.envoy.gates import EnvoyGate
 from blindrelay.relay_node.envoy.routes import LONGEST_SECONDS, forwards, routes
@@ -64,7 +64,7 @@ class DataPlane:
         self._gate = gate
         self._log = log
         self._max_exchanges = max_exchanges
-        self._replicas = {f"bridge-{number}": replica for number, replica in enumerate(replicas)}
+        self._replicas = by_name(replicas)
         self._keys: dict[bytes, str] = {}
         self._careful: frozenset[str] = frozenset()
         self._running: dict[str, _Exchange] = {}

@@ -6,14 +6,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.relay_node.envoy.routes import RATED_BY, Resource
+from blindrelay.relay_node.envoy.secrets import authorities_of, certificate_of
 from blindrelay.serving import ChannelTls
 from blindrelay.serving.leases import base64url, rate_claim
 from blindrelay.v1.envelope import ROUTING_KEY
 from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, EXCHANGE_METHOD
+
+T = TypeVar("T")
 
 _LEASE: Final = "lease"
 _STREAM_WINDOW: Final = 65_536
@@ -42,6 +45,7 @@ _CONTROL_LISTENS: Final = {
     "healthy_threshold": 1,
 }
 
+_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
 _CACHED_LEASES: Final = 10_000
 _ACCOUNTS: Final = 100_000
 
@@ -52,6 +56,11 @@ class Rate:
 
     per_second: float
     burst: float
+
+
+def by_name(replicas: Iterable[T]) -> dict[str, T]:
+    """The bridges, or what belongs to them, by the names of their clusters."""
+    return {f"bridge-{number}": replica for number, replica in enumerate(replicas)}
 
 
 def clusters(replicas: Mapping[str, ReplicaConfig], control: Path, max_exchanges: int) -> list[Resource]:
@@ -157,24 +166,24 @@ def _cluster(name: str, replica: ReplicaConfig, control: Path, max_exchanges: in
         },
     }
     if replica.tls is not None:
-        cluster["transport_socket"] = _upstream_tls(replica, replica.tls)
+        cluster["transport_socket"] = _upstream_tls(name, replica, replica.tls, control.parent)
     return cluster
 
 
-def _upstream_tls(replica: ReplicaConfig, tls: ChannelTls) -> Resource:
+def _upstream_tls(name: str, replica: ReplicaConfig, tls: ChannelTls, folder: Path) -> Resource:
     host = replica.address.host.strip("[]")
     names = [{"san_type": kind, "matcher": {"exact": host}} for kind in ("DNS", "IP_ADDRESS")]
-    trusted = (
-        {"filename": str(tls.ca)}
-        if tls.ca is not None
-        else {"filename": "/etc/ssl/certs/ca-certificates.crt"}
-    )
-    context: Resource = {
-        "alpn_protocols": ["h2"],
-        "validation_context": {"trusted_ca": trusted, "match_typed_subject_alt_names": names},
-    }
-    if tls.certificate is not None and tls.key is not None:
-        context["tls_certificates"] = [certificate(str(tls.certificate), str(tls.key))]
+    validation: Resource = {"match_typed_subject_alt_names": names}
+    context: Resource = {"alpn_protocols": ["h2"]}
+    if tls.ca is None:
+        context["validation_context"] = validation | {"trusted_ca": {"filename": _ROOTS}}
+    else:
+        context["combined_validation_context"] = {
+            "default_validation_context": validation,
+            "validation_context_sds_secret_config": authorities_of(name, folder),
+        }
+    if tls.certificate is not None:
+        context["tls_certificate_sds_secret_configs"] = [certificate_of(name, folder)]
     return {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
@@ -182,16 +191,6 @@ def _upstream_tls(replica: ReplicaConfig, tls: ChannelTls) -> Resource:
             "sni": host,
             "common_tls_context": context,
         },
-    }
-
-
-def certificate(chain: str, key: str) -> Resource:
-    """A TLS certificate that Envoy reads again when its folder changes."""
-    folder = chain.rpartition("/")[0] or "."
-    return {
-        "certificate_chain": {"filename": chain},
-        "private_key": {"filename": key},
-        "watched_directory": {"path": folder},
     }
 
 

@@ -13,8 +13,10 @@ from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.config import EnvoyConfig, RelayConfig
 from blindrelay.relay_node.envoy.bootstrap import bootstrap
 from blindrelay.relay_node.envoy.data_plane import DataPlane
+from blindrelay.relay_node.envoy.discovery import by_name
 from blindrelay.relay_node.envoy.folder import EnvoyFolder
 from blindrelay.relay_node.envoy.gates import EnvoyGate, envoy_gate
+from blindrelay.relay_node.envoy.secrets import secrets
 from blindrelay.relay_node.gate import Gate
 from blindrelay.relay_node.relay import Relay
 from blindrelay.serving import Address, ConfigError, StartError
@@ -38,6 +40,8 @@ class ControlProcess(Relay):
         envoy = envoy_config(config, file)
         self._folder = EnvoyFolder(envoy.folder)
         self._folder.write_bootstrap(bootstrap(config, envoy, self._folder))
+        for name, secret in secrets(config.tls, by_name(config.replicas)).items():
+            self._folder.publish(name, list, [secret])
         super().__init__(config, audit_log)
         self._data_plane = DataPlane(
             self._folder, self._replicas, self._envoy_gate, self._audit_log, config.max_exchanges
