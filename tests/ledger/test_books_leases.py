@@ -26,7 +26,6 @@ def test_a_lease_says_what_its_holder_may_do(books: Books) -> None:
     assert lease.scope == scope
     assert lease.allowance.exchanges == 14
     assert lease.allowance.sequence == 0
-    assert node.lease(digest).id != lease.id
 
 
 def test_no_lease_without_a_valid_token(books: Books) -> None:
@@ -84,6 +83,43 @@ def test_disabling_an_account_revokes_its_leases_and_allowances(
     assert books.revoked_leases(NOW + 1) == (lease.id,)
     allowance = node.allowance(NOW + 1)
     assert (allowance.exchanges, allowance.limit) == (0, Limit("token_unknown"))
+
+
+def test_a_token_has_one_lease_at_a_node(books: Books) -> None:
+    """However often it fetches one, and from however many clients: each lease is a row in the books."""
+    digest, other = customer(books), unique(32)
+    books.add_token("ann", "other", other, by=BY, now=NOW)
+    node = Node(books)
+    first = node.lease(digest)
+    for later in (0, 1, 150, 400, 3_600):
+        renewed = node.lease(digest, NOW + later)
+        assert renewed.id == first.id
+        assert (renewed.issued_at, renewed.expires_at) == (NOW + later, NOW + later + 300)
+    assert len({first.id, node.lease(other).id, Node(books).lease(digest).id}) == 3
+    with books._store.reading() as sql:
+        assert len(sql.all("SELECT id FROM lease")) == 3
+
+
+def test_a_revoked_lease_is_not_renewed(books: Books) -> None:
+    digest = customer(books)
+    node = Node(books)
+    revoked = node.lease(digest)
+    for enabled in (False, True):
+        books.update_account("ann", enabled=enabled, expires_at=None, by=BY, now=NOW + 1)
+    assert node.lease(digest, NOW + 2).id != revoked.id
+    assert books.revoked_leases(NOW + 2) == (revoked.id,)
+
+
+def test_relays_are_told_of_a_revocation_until_the_last_of_a_lease_has_ended(books: Books) -> None:
+    """A client may still show what it got before the account was given an earlier end."""
+    digest = customer(books)
+    node = Node(books)
+    lease = node.lease(digest, NOW + 100)
+    books.update_account("ann", enabled=True, expires_at=NOW + 200, by=BY, now=NOW + 100)
+    assert node.lease(digest, NOW + 101).expires_at == NOW + 200
+    books.update_account("ann", enabled=False, expires_at=NOW + 200, by=BY, now=NOW + 102)
+    assert books.revoked_leases(NOW + 399) == (lease.id,)
+    assert books.revoked_leases(NOW + 400) == ()
 
 
 def test_two_keys_are_valid_and_a_new_one_comes_each_day(books: Books) -> None:

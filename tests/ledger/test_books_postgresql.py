@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
+from unittest.mock import Mock
 
 import psycopg
 import pytest
 
-from blindrelay.ledger.books import Books, BooksError, End, InvalidError, postgresql
-from blindrelay.ledger.books.postgresql_link import LOCK
+from blindrelay.ledger.books import Books, BooksError, End, InvalidError, open_books, postgresql
+from blindrelay.ledger.books.errors import BusyError
+from blindrelay.ledger.books.postgresql_link import LOCK, errors
+from blindrelay.ledger.books.schema import migrations
 from tests.patience import wait_for
 
 from .postgres_server import Server
@@ -187,3 +191,67 @@ def test_a_writer_that_hangs_loses_the_lock(postgres: Server, monkeypatch: pytes
         row = other.execute("SELECT COUNT(*) FROM account WHERE expires_at = 1").fetchone()
         assert row == (0,)
         assert balance(books) == 5
+
+
+@pytest.fixture
+def older(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Books that a new release has to change, if no reader keeps it from that for a tenth of a second."""
+    place = postgres.new_place()
+    with monkeypatch.context() as release:
+        release.setattr(open_books, "migrations", lambda engine: migrations(engine)[:2])
+        with Books(place) as books:
+            customer(books, units=5)
+    monkeypatch.setattr(postgresql, "SCHEMA_SECONDS", 0.1)
+    return place
+
+
+def test_an_upgrade_waits_for_a_reader(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its attempts it holds no lock, so that other ledgers go on."""
+    pauses = []
+    with psycopg.connect(older) as reader, psycopg.connect(older, autocommit=True) as ledger:
+        reader.execute("SELECT * FROM exchange")
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            assert ledger.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone() == (True,)
+            ledger.execute("UPDATE exchange SET outcome = outcome")
+            ledger.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+            if len(pauses) == 2:
+                reader.commit()
+
+        monkeypatch.setattr(open_books, "time", Mock(monotonic=time.monotonic, sleep=pause))
+        with Books(older) as books:
+            assert balance(books) == 5
+    assert pauses == [open_books.PAUSE_SECONDS] * 2
+
+
+def test_a_reader_that_does_not_end_is_an_error_that_says_what_to_do(
+    older: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_books, "UPDATE_SECONDS", 0.0)
+    with psycopg.connect(older) as reader:
+        reader.execute("SELECT * FROM exchange")
+        with pytest.raises(BooksError, match=r"such as pg_dump .* Wait until it ends, or end it"):
+            Books(older)
+    with Books(older) as books:
+        assert balance(books) == 5
+
+
+def test_only_changes_of_the_schema_give_up_soon(postgres: Server) -> None:
+    def patience(sql: Any) -> str:
+        found: str = sql.one("SELECT current_setting('lock_timeout') AS patience")["patience"]
+        return found
+
+    with Books(postgres.new_place()) as books:
+        with books._store.writing() as sql:
+            usual = patience(sql)
+            sql.define("CREATE TABLE later (id INTEGER PRIMARY KEY)")
+            assert patience(sql) == f"{postgresql.SCHEMA_SECONDS:.0f}s" != usual
+        with books._store.writing() as sql:
+            assert patience(sql) == usual
+
+
+@pytest.mark.parametrize("error", [psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected])
+def test_a_lock_that_others_do_not_give_up_is_an_error_of_its_own(error: type[psycopg.Error]) -> None:
+    with pytest.raises(BusyError), errors():
+        raise error("somebody reads")

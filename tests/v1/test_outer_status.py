@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import grpc
@@ -64,6 +66,37 @@ async def test_status_under_way_is_waited_for(first: Status, monkeypatch: pytest
     assert waiting.done() is (first is REFUSED)
     end(REFUSED)
     assert await waiting == REFUSED
+
+
+@pytest.mark.parametrize("status", [REFUSED, (grpc.StatusCode.OK, "")])
+async def test_status_of_a_call_comes_however_a_write_fails(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer reads one message and ends the call, while the next ones are written."""
+    monkeypatch.setattr("blindrelay.v1.grpc_workarounds._SECONDS", 3_600)
+
+    async def end(_: object, context: Any) -> None:
+        await context.read()
+        if status is REFUSED:
+            await context.abort(*status)
+
+    server = grpc.aio.server()
+    handlers: dict[str, Any] = {"Take": grpc.stream_stream_rpc_method_handler(end)}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("peer", handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
+            call: Any = channel.stream_stream("/peer/Take")()
+            watch = StatusWatch(call)
+            with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                while True:
+                    await call.write(bytes(60_000))
+            metadata = grpc.aio.Metadata()
+            shown = grpc.aio.AioRpcError(await call.code(), metadata, metadata, await call.details())
+            assert await watch.status(shown) == status
+    finally:
+        await server.stop(None)
 
 
 FORWARDED = [float(seconds + 60) for seconds in DEADLINE_SECONDS]

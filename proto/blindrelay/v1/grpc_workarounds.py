@@ -10,7 +10,7 @@ import grpc
 
 _WRITE_FAILED: Final = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 _SECONDS: Final = 10.0
-"""Seconds for the peer's status, which is on its way when a write fails. A busy machine reads it late."""
+"""Seconds for the call's status, which is on its way when a write fails. A busy machine reads it late."""
 
 
 class StatusWatch:
@@ -19,6 +19,11 @@ class StatusWatch:
     A peer may end a call while a message is being written to it. Then grpc.aio replaces the peer's status
     with that of the failed write (https://github.com/grpc/grpc/issues/36066), before or after it arrives.
     It also drops the messages that call.read() has not returned yet. Iterating over the call returns them.
+
+    gRPC ends every call with a status: the peer's, or its own if the connection is lost or the deadline has
+    passed. So the wait ends with that, and nearly always it is over before it begins. A peer that itself
+    sends the status of a failed write makes it last the whole time. It gains nothing: it might as well not
+    have ended the call.
     """
 
     def __init__(self, call: grpc.aio.Call) -> None:

@@ -146,6 +146,20 @@ async def test_rate_of_a_lease_is_enforced(start_billed: StartBilled, bridge: Fa
     assert len(bridge.seen) == 3
 
 
+async def test_rate_of_a_lease_is_enforced_after_its_renewal(
+    start_billed: StartBilled, bridge: FakeBridge
+) -> None:
+    """A client may still show the earlier one, whose rate no other lease has."""
+    billed = await start_billed(claims={"jti": "renewed", "rate": "0.01/3"})
+    billed.ledger.leases["renewed"] = billed.account
+    billed.account.claims["rate"] = "0.02/5"
+    await billed.client.leased()
+    await loaded(billed.relay, '"0.02/5"')
+    for _ in range(3):
+        assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LIMIT_RATE
+
+
 async def test_account_without_an_allowance_is_left_to_the_control_process(
     start_billed: StartBilled, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 LedgerError
 ├── BooksError       the store cannot be used: missing, too new, on a network file system, used after a fork
+│   └── BusyError        another session uses what this one has to lock
 └── RefusedError     a request is wrong, and nothing was changed
     ├── UnknownError     an account, token, voucher or month does not exist
     ├── TakenError       a name, digest or reference is in use
@@ -19,6 +20,10 @@ class LedgerError(PicklableError):
 
 class BooksError(LedgerError):
     """The store cannot be used, and nothing was changed."""
+
+
+class BusyError(BooksError):
+    """Another session uses what this one has to lock, and nothing was changed."""
 
 
 class RefusedError(LedgerError):

@@ -31,6 +31,13 @@ _ACCOUNT = "SELECT * FROM account WHERE id = :account"
 
 _USED = "UPDATE token SET last_used = :day WHERE id = :token AND (last_used IS NULL OR last_used < :day)"
 
+_HELD = """
+SELECT id FROM lease WHERE token = :token AND node = :node AND revoked = 0 ORDER BY expires_at DESC LIMIT 1
+"""
+
+# Never to an earlier time: the lease is out there, and relays are told of its revocation until it ends.
+_RENEW = "UPDATE lease SET expires_at = :expires_at WHERE id = :id AND expires_at < :expires_at"
+
 _ADD = """
 INSERT INTO lease (id, account, token, node, expires_at, revoked)
 VALUES (:id, :account, :token, :node, :expires_at, 0)
@@ -65,9 +72,13 @@ def lease_keys(sql: Statements, random: Callable[[int], bytes], now: int) -> tup
 
 
 def take_lease(
-    sql: Statements, digest: bytes, node: bytes, lease: str, sequence: int, now: int
+    sql: Statements, digest: bytes, node: bytes, new_id: str, sequence: int, now: int
 ) -> Lease | Limit:
-    """A lease with this id for the token's holder, or why there is none."""
+    """A lease for the token's holder, or why there is none.
+
+    A token has one lease at a node, for all that show the token. It is renewed in place until it is revoked.
+    The next one then has the new id.
+    """
     token = sql.one(VALID, digest=digest, now=now)
     if token is None:
         return Limit("token_unknown")
@@ -78,7 +89,10 @@ def take_lease(
     ends = [end for row in (token, account) if row and (end := row["expires_at"]) is not None]
     expires_at = min([now + LEASE_SECONDS, *ends])
     sql.run(_USED, token=token["id"], day=day_start(now))
-    sql.run(_ADD, id=lease, account=token["account"], token=token["id"], node=node, expires_at=expires_at)
+    lease = _renewed(sql, token["id"], node, expires_at)
+    if lease is None:
+        lease = new_id
+        sql.run(_ADD, id=lease, account=token["account"], token=token["id"], node=node, expires_at=expires_at)
     sql.run(_ALLOW, account=token["account"], node=node, expires_at=expires_at)
     return _lease(sql, token, account, lease, node, sequence, now, expires_at)
 
@@ -91,6 +105,16 @@ def revoked_leases(sql: Statements, now: int) -> tuple[str, ...]:
 def forget_leases(sql: Statements, before: int) -> None:
     """Deletes leases that ended before. Lines that name them are rejected from then on."""
     sql.run(_FORGET, before=before)
+
+
+def _renewed(sql: Statements, token: str, node: bytes, expires_at: int) -> str | None:
+    """The id of the token's lease at the node, after renewing it. None if there is none."""
+    held = sql.one(_HELD, token=token, node=node)
+    if held is None:
+        return None
+    lease: str = held["id"]
+    sql.run(_RENEW, id=lease, expires_at=expires_at)
+    return lease
 
 
 def _lease(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from secrets import token_bytes
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from blindrelay.ledger.books.accounts import random_id
 from blindrelay.ledger.books.copying import copy_books
+from blindrelay.ledger.books.errors import BusyError
 from blindrelay.ledger.books.postgresql import PREFIXES, PostgresqlStore
 from blindrelay.ledger.books.schema import migrate, migrations
 from blindrelay.ledger.books.store import SqliteStore, Store
+
+UPDATE_SECONDS: Final = 30.0
+"""How long to wait for those who read the books, if the schema has to change. A supervisor tries again."""
+
+PAUSE_SECONDS: Final = 2.0
+"""Between two attempts. Ledgers that serve from the same books go on meanwhile."""
 
 
 class OpenBooks:
@@ -27,8 +35,7 @@ class OpenBooks:
         self._random = random
         self._store = _store(place)
         try:
-            with self._store.writing() as sql:
-                migrate(sql, migrations(self._store.engine))
+            _bring_up_to_date(self._store)
         except BaseException:
             self._store.close()
             raise
@@ -68,6 +75,24 @@ class OpenBooks:
 
     def _new_id(self) -> str:
         return random_id(self._random)
+
+
+def _bring_up_to_date(store: Store) -> None:
+    """Changes the schema as this release needs it. Raises BooksError."""
+    deadline = time.monotonic() + UPDATE_SECONDS
+    while True:
+        try:
+            with store.writing() as sql:
+                migrate(sql, migrations(store.engine))
+            return
+        except BusyError as error:
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    "the books cannot be brought up to date for this release: another session has been using "
+                    f"them for {UPDATE_SECONDS:.0f} seconds, such as pg_dump or a long report. "
+                    "Wait until it ends, or end it, and start again"
+                ) from error
+        time.sleep(PAUSE_SECONDS)
 
 
 def _store(place: Path | str) -> Store:

@@ -45,6 +45,10 @@ HANGING_SECONDS: Final = 5.0
 """A ledger that hangs within a transaction keeps all others waiting, and after ten seconds their relays start
 nothing. So the server ends its connection sooner."""
 
+SCHEMA_SECONDS: Final = 2.0
+"""How long a change of the schema waits for those who read. All others wait behind it, and after three
+seconds another ledger would say nothing to its relays."""
+
 _TAKE_LOCK: Final = (
     f"SELECT pg_advisory_lock({LOCK}), set_config('synchronous_commit', 'off', true), "
     f"set_config('idle_in_transaction_session_timeout', '{int(HANGING_SECONDS * 1000)}', true)"
@@ -83,7 +87,7 @@ class PostgresqlStatements:
     def define(self, statement: str) -> None:
         for ours, theirs in _TYPES:
             statement = re.sub(rf"\b{ours}\b", theirs, statement)
-        self.send()
+        self.send(f"SET LOCAL lock_timeout = {int(SCHEMA_SECONDS * 1000)}")
         self._connection.execute(statement.encode())
 
     def one(self, statement: str, **values: Value) -> Row | None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from blindrelay.ledger.books.columns import register_columns
-from blindrelay.ledger.books.errors import BooksError
+from blindrelay.ledger.books.errors import BooksError, BusyError
 from blindrelay.ledger.books.store import BUSY_SECONDS
 from blindrelay.v1.extras import needs_extra
 
@@ -111,6 +111,7 @@ def end_batch(connection: Connection, pipeline: psycopg.Pipeline) -> None:
 
 @contextmanager
 def errors() -> Iterator[None]:
+    """Raises BusyError for a lock that others do not give up, BooksError for all else that fails."""
     with needs_extra("postgresql"):
         import psycopg
     try:
@@ -118,4 +119,5 @@ def errors() -> Iterator[None]:
     except psycopg.Error as error:
         # The first line alone: what follows may quote a row.
         said = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise BooksError(f"the books cannot be used: {said}") from error
+        busy = isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected)
+        raise (BusyError if busy else BooksError)(f"the books cannot be used: {said}") from error

@@ -64,23 +64,31 @@ class EnvoyGate(Gate, Protocol):
 
 
 class _Given:
-    """The leases that clients got, until they expire. `clock` returns Unix seconds."""
+    """The leases that clients got, until they expire. `clock` returns Unix seconds.
+
+    A lease that is renewed counts once for each rate that it had: clients may still show the earlier ones.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._leases: dict[str, Lease] = {}
+        self._leases: dict[tuple[str, float | None, float], Lease] = {}
 
     def add(self, lease: Lease) -> None:
+        renewed = lease.lease_id, lease.rate, lease.burst
+        self._leases.pop(renewed, None)
         if len(self._leases) >= _MAX_LEASES:
-            del self._leases[next(iter(self._leases))]
-        self._leases[lease.lease_id] = lease
+            self._drop_oldest()
+        self._leases[renewed] = lease
 
     def now(self) -> list[Lease]:
         """Those that have not expired, oldest first."""
         now = self._clock()
-        while self._leases and (first := next(iter(self._leases.values()))).expires_at < now:
-            del self._leases[first.lease_id]
+        while self._leases and next(iter(self._leases.values())).expires_at < now:
+            self._drop_oldest()
         return list(self._leases.values())
+
+    def _drop_oldest(self) -> None:
+        del self._leases[next(iter(self._leases))]
 
 
 class EnvoyLeaseGate(LeaseGate):
