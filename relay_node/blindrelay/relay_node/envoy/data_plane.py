@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.config import ReplicaConfig
@@ -15,7 +15,7 @@ from blindrelay.relay_node.envoy.discovery import admission, clusters, rates
 from blindrelay.relay_node.envoy.folder import EnvoyFolder
 from blindrelay.relay_node.envoy.gates import EnvoyGate
 from blindrelay.relay_node.envoy.routes import LONGEST_SECONDS, forwards, routes
-from blindrelay.relay_node.envoy.usage_pipe import End, Start, usage_from
+from blindrelay.relay_node.envoy.usage_pipe import End, Start, from_text, usage_from
 from blindrelay.relay_node.replica import Replica
 from blindrelay.serving import CallRefusedError, ConfigError
 from blindrelay.serving.leases import Lease, base64url
@@ -40,12 +40,11 @@ _LATE_SECONDS: Final = 60
 
 @dataclass(slots=True)
 class _Exchange:
-    """One that Envoy has taken. `counted` is what the gate returned when it counted it."""
+    """One that Envoy has taken. `number` is what the gate returned when it counted it."""
 
-    envelope: bytes
     lease: Lease
     since: float
-    counted: Any = None
+    number: int | None = None
 
 
 class DataPlane:
@@ -137,20 +136,19 @@ class DataPlane:
             return
         if len(self._running) >= _MAX_RUNNING:
             self._forget_oldest()
-        exchange = _Exchange(start.envelope, lease, self._clock())
-        self._running[start.text] = exchange
+        exchange = self._running[start.text] = _Exchange(lease, self._clock())
         if key_id in self._keys and lease.account not in self._careful:
-            self._count(exchange)
+            self._count(exchange, start.envelope)
 
-    def _count(self, exchange: _Exchange) -> None:
+    def _count(self, exchange: _Exchange, envelope: bytes) -> None:
         with suppress(CallRefusedError):  # the ledger takes no more lines; the gate is closed by now
-            exchange.counted = self._gate.count_start(exchange.envelope, exchange.lease)
+            exchange.number = self._gate.count_start(envelope, exchange.lease)
 
     def _end(self, exchange: _Exchange, end: End) -> None:
-        if exchange.counted is None and end.cluster in self._replicas:
-            self._count(exchange)  # Envoy had not seen the newest routes yet
-        if exchange.counted is not None:
-            self._gate.count_end(exchange.counted, end)
+        if exchange.number is None and end.cluster in self._replicas:
+            self._count(exchange, from_text(end.text))  # Envoy had not seen the newest routes yet
+        if exchange.number is not None:
+            self._gate.count_end(exchange.lease, exchange.number, end)
             self._log.exchange(end.outcome, end.request_bytes, end.response_bytes)
 
     def _forget_all(self) -> None:

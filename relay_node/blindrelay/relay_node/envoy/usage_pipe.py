@@ -129,7 +129,7 @@ def read_line(line: bytes) -> Start | End | None:
     try:
         if kind == "start":
             envelope, scheme, lease = fields
-            return Start(_bytes(envelope), envelope, lease) if scheme == "Bearer" else None
+            return Start(from_text(envelope), envelope, lease) if scheme == "Bearer" else None
         if kind == "end":
             envelope, code, first, last, received, sent, flags, cluster = fields
             outcome = _outcome(code, last if first == "-" else first, flags)
@@ -139,7 +139,8 @@ def read_line(line: bytes) -> Start | End | None:
     return None
 
 
-def _bytes(text: str) -> bytes:
+def from_text(text: str) -> bytes:
+    """The exact bytes of an envelope, from its base64 with or without padding. Raises ValueError."""
     return b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
