@@ -40,10 +40,26 @@ def test_public_names_exist_and_have_docstrings(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["blindrelay.sealing", "blindrelay.v1.envelope", "blindrelay.v1.keys"])
 def test_core_imports_no_grpc_and_no_transport(name: str) -> None:
-    """In its own process, so that imports of other tests hide nothing."""
-    unwanted = ("grpc", "httpx", "httpx2", "asyncio", "socket", "ssl")
-    program = f"import sys, {name}; print(*[each for each in {unwanted!r} if each in sys.modules])"
+    assert imported(f"import {name}", ("grpc", "httpx", "httpx2", "asyncio", "socket", "ssl")) == []
+
+
+def test_control_process_imports_nothing_that_only_other_commands_need() -> None:
+    """What reads a package's version or its files takes a megabyte for as long as the process serves."""
+    serving = "from blindrelay.relay_node.cli import main; main(['envoy', '--config', 'missing.toml'])"
+    unwanted = ("importlib.metadata", "importlib.resources", "email", "zipfile", "http.client")
+    assert imported(serving, ("blindrelay.relay_node.envoy.process", *unwanted)) == [
+        "blindrelay.relay_node.envoy.process"
+    ]
+
+
+def imported(program: str, names: tuple[str, ...]) -> list[str]:
+    """Which of these modules a program imports. In its own process, so that other imports hide nothing."""
+    told = f"print(*[each for each in {names!r} if each in sys.modules and each not in before])"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", f"import sys; before = set(sys.modules); {program}; {told}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
-    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+    return done.stdout.split()

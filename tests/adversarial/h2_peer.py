@@ -46,6 +46,7 @@ class Peer:
 
     Attributes:
         frames: how many frames of each kind came, by class name.
+        names: of the headers and trailers that came.
         statuses: how many calls ended with which grpc-status.
         resets: how many streams the server has reset, by error code.
         closed: set when the server has closed the connection.
@@ -53,6 +54,7 @@ class Peer:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, polite: bool) -> None:
         self.frames: Counter[str] = Counter()
+        self.names: set[str] = set()
         self.statuses: Counter[str] = Counter()
         self.resets: Counter[int] = Counter()
         self.closed = asyncio.Event()
@@ -148,6 +150,7 @@ class Peer:
             self._ended.add(frame.stream_id)
         if isinstance(frame, HeadersFrame):
             headers = {str(name): str(value) for name, value in self._decoder.decode(frame.data)}
+            self.names |= headers.keys()
             self.statuses.update(headers[name] for name in headers.keys() & {"grpc-status"})
         elif isinstance(frame, RstStreamFrame):
             self.resets[frame.error_code] += 1

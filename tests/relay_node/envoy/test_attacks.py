@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from blindrelay.relay_node.envoy.bootstrap import KEPT_HEADERS, all_but
 from blindrelay.serving import authorization
 from blindrelay.serving.leases import base64url, new_lease_key, sign_lease
 from blindrelay.v1.channel import Metadata
@@ -159,6 +161,21 @@ async def test_headers_of_envoys_own_change_nothing(billed: Billed, bridge: Fake
     await until(lambda: [line.start.envelope for line in billed.ledger.starts()] == [envelope])
     start = billed.ledger.starts()[0].start
     assert billed.ledger.leases[start.lease_id] is billed.account
+
+
+async def test_what_a_grpc_library_can_decompress_goes_no_further(
+    relay: RunningRelay, bridge: FakeBridge
+) -> None:
+    """Nothing is compressed, and an open stream keeps each header that Envoy keeps."""
+    key = "grpc-accept-encoding"
+    assert re.fullmatch(all_but(KEPT_HEADERS), key)
+    async with peers(str(relay.address), 1) as (peer,):
+        stream = peer.stream()
+        await peer.send(opening(stream, block(relay, bridge.envelope())))
+        await peer.pour(stream, message_start(1, b"x"))
+        await peer.until(lambda: ":status" in peer.names)
+    assert bridge.seen
+    assert peer.names.isdisjoint({key})
 
 
 async def test_key_that_lies_is_counted_all_the_same(billed: Billed, bridge: FakeBridge) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from textwrap import indent
@@ -19,31 +18,24 @@ from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, RETRY_AFTER_KEY
 
 KEPT_HEADERS: Final = (
     *(":authority", ":method", ":path", ":scheme", "content-type", "te", "user-agent", "x-forwarded-proto"),
-    *("grpc-accept-encoding", "grpc-encoding", "grpc-timeout"),
+    *("grpc-encoding", "grpc-timeout"),
     *(AUTHORIZATION_KEY, METADATA_KEY, ROUTING_KEY, "blindrelay-token-digest-bin"),
 )
 """What Envoy keeps of a client's headers. The route removes more of them before a bridge sees the rest."""
 
 KEPT_ANSWERS: Final = (
-    *(
-        ":status",
-        "content-type",
-        "date",
-        "grpc-accept-encoding",
-        "grpc-encoding",
-        "grpc-message",
-        "grpc-status",
-    ),
+    *(":status", "content-type", "date", "grpc-encoding", "grpc-message", "grpc-status"),
     RETRY_AFTER_KEY,
 )
 """What Envoy keeps of a bridge's or the control process's headers and trailers."""
 
+_TEMPLATE: Final = Path(__file__).with_name("bootstrap.yaml")
 _TLS_INDENT: Final = 6 * " "
 
 
 def bootstrap(config: RelayConfig, envoy: EnvoyConfig, folder: EnvoyFolder) -> str:
     """The text of envoy.yaml."""
-    template = Template(files(__package__).joinpath("bootstrap.yaml").read_text("utf-8"))
+    template = Template(_TEMPLATE.read_text("utf-8"))
     return template.substitute(
         folder=folder.bootstrap.parent,
         control=folder.control,

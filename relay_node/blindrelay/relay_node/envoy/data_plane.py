@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.config import ReplicaConfig
@@ -40,12 +40,12 @@ _LATE_SECONDS: Final = 60
 
 @dataclass(slots=True)
 class _Exchange:
-    """One that Envoy has taken. `counted` is what the gate returned when it counted it."""
+    """One that Envoy has taken. `number` is what the gate returned when it counted it, by the envelope."""
 
     envelope: bytes
     lease: Lease
     since: float
-    counted: Any = None
+    number: int | None = None
 
 
 class DataPlane:
@@ -144,13 +144,14 @@ class DataPlane:
 
     def _count(self, exchange: _Exchange) -> None:
         with suppress(CallRefusedError):  # the ledger takes no more lines; the gate is closed by now
-            exchange.counted = self._gate.count_start(exchange.envelope, exchange.lease)
+            exchange.number = self._gate.count_start(exchange.envelope, exchange.lease)
+            exchange.envelope = b""  # there may be thousands of streams, each open for hours
 
     def _end(self, exchange: _Exchange, end: End) -> None:
-        if exchange.counted is None and end.cluster in self._replicas:
+        if exchange.number is None and end.cluster in self._replicas:
             self._count(exchange)  # Envoy had not seen the newest routes yet
-        if exchange.counted is not None:
-            self._gate.count_end(exchange.counted, end)
+        if exchange.number is not None:
+            self._gate.count_end(exchange.lease, exchange.number, end)
             self._log.exchange(end.outcome, end.request_bytes, end.response_bytes)
 
     def _forget_all(self) -> None:

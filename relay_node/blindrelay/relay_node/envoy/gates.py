@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.config import PeerConfig, RelayConfig
@@ -56,10 +56,10 @@ class EnvoyGate(Gate, Protocol):
     def rates(self) -> set[Rate]:
         """The rates of the leases that are in use."""
 
-    def count_start(self, envelope: bytes, lease: Lease) -> object:
-        """Counts an exchange that Envoy forwards. count_end() gets what this returns."""
+    def count_start(self, envelope: bytes, lease: Lease) -> int:
+        """Counts an exchange that Envoy forwards. count_end() gets the number that this returns."""
 
-    def count_end(self, started: Any, end: End) -> None:
+    def count_end(self, lease: Lease, number: int, end: End) -> None:
         """Counts its end."""
 
 
@@ -124,17 +124,16 @@ class EnvoyLeaseGate(LeaseGate):
         """The rates in the leases that clients have."""
         return {Rate(lease.rate, lease.burst) for lease in self._given.now() if lease.rate is not None}
 
-    def count_start(self, envelope: bytes, lease: Lease) -> tuple[Lease, int]:
+    def count_start(self, envelope: bytes, lease: Lease) -> int:
         """Reports the start to the ledger. Raises CallRefusedError if it takes no lines."""
         number = self._report.start(lease.lease_id, envelope, _DEADLINE_SECONDS)
         account = self._accounts.of(lease)
         account.enter()
         account.started(number)
-        return lease, number
+        return number
 
-    def count_end(self, started: tuple[Lease, int], end: End) -> None:
+    def count_end(self, lease: Lease, number: int, end: End) -> None:
         """Reports the end."""
-        lease, number = started
         self._accounts.of(lease).leave()
         self._report.end(number, end.outcome, end.request_bytes, end.response_bytes)
 
@@ -202,16 +201,16 @@ class EnvoyTokenGate(TokenGate):
         """None: a token of the file has no rate."""
         return set()
 
-    def count_start(self, envelope: bytes, lease: Lease) -> str:
+    def count_start(self, envelope: bytes, lease: Lease) -> int:
         """Counts it for the token's share."""
         self._running[lease.account] += 1
-        return lease.account
+        return self._running[lease.account]
 
-    def count_end(self, started: str, end: End) -> None:
+    def count_end(self, lease: Lease, number: int, end: End) -> None:
         """Gives the share back."""
-        self._running[started] -= 1
-        if not self._running[started]:
-            del self._running[started]
+        self._running[lease.account] -= 1
+        if not self._running[lease.account]:
+            del self._running[lease.account]
 
 
 def envoy_gate(config: RelayConfig, admission: Admission, log: AuditLog) -> EnvoyGate:
