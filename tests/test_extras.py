@@ -42,12 +42,18 @@ IDENTITY = format_identity(IdentityKey.generate().public_key)
 CONNECTION = f"blindrelay://t@127.0.0.1:1?tls=off&bridge={IDENTITY}"
 
 
-def started(arguments: list[str], hidden: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    (folder / "sitecustomize.py").write_text(HIDE)
+@pytest.fixture(autouse=True)
+def hiding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New processes hide what HIDDEN names."""
+    (tmp_path / "sitecustomize.py").write_text(HIDE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+
+def started(arguments: list[str], hidden: str) -> subprocess.CompletedProcess[str]:
     program = (
         [sys.executable] if arguments[0] == "-m" else [str(Path(sys.executable).with_name(arguments[0]))]
     )
-    own = {"PYTHONPATH": str(folder), "HIDDEN": hidden, "BLINDRELAY_CONNECTION": CONNECTION}
+    own = {"HIDDEN": hidden, "BLINDRELAY_CONNECTION": CONNECTION}
     return subprocess.run(
         [*program, *arguments[arguments[0] != "-m" :]],
         env=os.environ | own,
@@ -61,13 +67,13 @@ def started(arguments: list[str], hidden: str, folder: Path) -> subprocess.Compl
 @pytest.mark.parametrize(
     ("arguments", "hidden", "extra"), PROGRAMS, ids=[" ".join(program[0]) for program in PROGRAMS]
 )
-def test_missing_extra_is_named(arguments: list[str], hidden: str, extra: str, tmp_path: Path) -> None:
-    done = started(arguments, hidden, tmp_path)
+def test_missing_extra_is_named(arguments: list[str], hidden: str, extra: str) -> None:
+    done = started(arguments, hidden)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.endswith(f'is not installed: pip install "blindrelay[{extra}]"\n')
 
 
-def test_import_without_the_extra_is_an_import_error(tmp_path: Path) -> None:
-    done = started(["-m", "timeit", "-n1", "-r1", "import blindrelay.provider_bridge"], "nacl", tmp_path)
+def test_import_without_the_extra_is_an_import_error() -> None:
+    done = started(["-m", "timeit", "-n1", "-r1", "import blindrelay.provider_bridge"], "nacl")
     assert done.stderr.rstrip().endswith('nacl is not installed: pip install "blindrelay[bridge]"')
     assert "MissingExtraError" in done.stderr

@@ -34,16 +34,21 @@ atexit.register(tell)
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) and /proc are Linux's")
 
 
+@pytest.fixture
+def witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts the witness on the path of new processes."""
+    (tmp_path / "sitecustomize.py").write_text(WITNESS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+
 async def started(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
-    """A process with the witness on its path and a low limit of open files."""
-    (folder / "sitecustomize.py").write_text(WITNESS)
+    """A process with a low limit of open files."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return await asyncio.create_subprocess_exec(
         *("prlimit", f"--nofile={FEW_FILES}:{most}", sys.executable, *arguments),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(folder)},
     )
 
 
@@ -52,6 +57,7 @@ def owner_of_memory(pid: int) -> int:
 
 
 @linux_only
+@pytest.mark.usefixtures("witness")
 @pytest.mark.parametrize(
     ("module", "options", "told"),
     [
@@ -79,6 +85,7 @@ async def test_process_is_not_dumpable_and_may_open_files(
 
 
 @linux_only
+@pytest.mark.usefixtures("witness")
 async def test_witness_sees_a_dumpable_process(tmp_path: Path) -> None:
     assert await (await started(tmp_path, "-c", "pass")).wait() == 0
     assert (tmp_path / "dumpable").read_text() == "1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_broken_target_is_found(
 ) -> None:
     (tmp_path / "broken_targets.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delitem(sys.modules, "broken_targets", raising=False)
     folders = {name: tmp_path / name for name in ("work", "kept", "crashers")}
     places = [word for option, folder in folders.items() for word in (f"--{option}", str(folder))]

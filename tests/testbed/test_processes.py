@@ -42,7 +42,7 @@ def _is_gone(pid: int) -> bool:
 def _module(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> PartProcess:
     """A part that runs a module written on the spot."""
     (folder / "part_of_a_test.py").write_text(text)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     return PartProcess("part", "part_of_a_test", list)
 
 

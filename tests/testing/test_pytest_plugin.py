@@ -8,16 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def run_pytest(folder: Path, program: str, **environment: str) -> str:
+def run_pytest(folder: Path, program: str) -> str:
     """What pytest says of a test file, in a process of its own."""
     (folder / "test_mine.py").write_text(program)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
     done = subprocess.run(
         [*command, str(folder)],
-        env=os.environ | environment,
         cwd=folder,
         capture_output=True,
         text=True,
@@ -40,7 +41,8 @@ def test_the_plugin_imports_nothing_heavy_until_a_test_uses_the_fixture(tmp_path
     assert "1 passed" in run_pytest(tmp_path, program)
 
 
-def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError('no uvicorn', name='uvicorn')")
-    said = run_pytest(tmp_path, "def test_mine(blindrelay): pass\n", PYTHONPATH=str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    said = run_pytest(tmp_path, "def test_mine(blindrelay): pass\n")
     assert 'the package uvicorn is not installed: pip install "blindrelay[testing]"' in said
