@@ -35,7 +35,7 @@ def rows(text: str) -> list[list[str]]:
 
 def drawn() -> Imports:
     """The picture's dots: for each room, the rooms that it imports."""
-    picture = re.findall(r"```\n(.*?)```", section("The house"), re.DOTALL)[0].splitlines()
+    picture = re.findall(r"```\n(.*?)```", section("Packages"), re.DOTALL)[0].splitlines()
     columns = {match[0]: match.start() for match in re.finditer(r"\w+", picture[0])}
     return {
         line.split()[0]: {room for room, at in columns.items() if line[at : at + 1] == "●"}
@@ -46,7 +46,7 @@ def drawn() -> Imports:
 def listed() -> Imports:
     """The table's libraries, by room."""
     return {
-        room.strip("`"): set(libraries.split(", ")) for room, _, _, libraries in rows(section("The house"))
+        room.strip("`"): set(libraries.split(", ")) for room, _, _, libraries in rows(section("Packages"))
     }
 
 

@@ -33,6 +33,8 @@ class Event(Enum):
     CLOCK_SET_FORWARD = "the wall clock is ahead of the bridge's time, which follows it"
     CLOCK_SET_BACK = "the wall clock was set back: the bridge's time stays ahead of it until it has caught up"
     PRICES_UNUSABLE = "the new prices file is missing or invalid: the old prices stay in force"
+    PRICES_END_IN_A_WEEK = "the prices are valid for less than seven days: give them a later valid_to"
+    PRICES_NOT_VALID = "the prices are not valid today: requests that would cost something are refused"
     OUTBOX_UNUSABLE = "the outbox cannot be written: exchanges are refused until it can"
     DRAINING = "new exchanges are refused, running ones may finish"
     STOPPED = "the bridge has stopped"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from blindrelay.client import ConfigurationError, ConnectionConfig
 from blindrelay.client.commands.profile_writer import write_private, write_profile
+from blindrelay.client.connection_string import OPTIONS
 from blindrelay.trust import IdentityKey, format_identity, identity_groups
 
 from ..scripted_bridge import ScriptedBridge
@@ -64,6 +65,16 @@ def test_settings_of_environment_and_command_line(to_bridge: ScriptedBridge, run
     assert settings["credentials"] == {"value": "brought", "from": "--relay"}
     assert settings["provider"] == {"value": "openai", "from": "default"}
     assert str(to_bridge.token) not in shown + out
+
+
+def test_every_option_is_shown(to_bridge: ScriptedBridge, run: Run) -> None:
+    relay = f"{to_bridge.connection}&max_units=20000&headers=x-title&cache_salt=models.example"
+    settings = json.loads(succeeded(run, "config", "--json", "--relay", relay))
+    assert set(settings) == {"relay", *OPTIONS}
+    assert settings["max_units"] == {"value": "20000", "from": "--relay"}
+    assert settings["headers"]["value"] == "x-title"
+    assert "api.deepseek.com" in settings["cache_salt"]["value"]
+    assert "models.example" in settings["cache_salt"]["value"]
 
 
 def test_keys_are_shown_by_their_providers(to_bridge: ScriptedBridge, run: Run, tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ MISTAKES = [
     (number, "nan", "the field is a number above 0 and at most 1,000,000, such as 2.5"),
     (number, "inf", "the field is a number above 0 and at most 1,000,000, such as 2.5"),
     (number, "many", "the field is a number above 0 and at most 1,000,000, such as 2.5"),
-    (day, "2026-02-30", "the field is a day, such as 2026-12-31"),
-    (day, "soon", "the field is a day, such as 2026-12-31"),
+    (day, "2026-02-30", "the field is a day, such as 2030-12-31"),
+    (day, "soon", "the field is a day, such as 2030-12-31"),
     (numbers, "1 10", "the field is from 0 to 9"),
     (lambda form: form.text("field", "the field"), "  ", "the field is missing"),
 ]

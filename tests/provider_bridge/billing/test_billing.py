@@ -148,6 +148,21 @@ def test_unusable_prices_leave_the_old_ones_in_force(process: Process) -> None:
     assert process.noted == [Event.PRICES_UNUSABLE]
 
 
+def test_end_of_the_prices_is_announced_a_week_before(process: Process) -> None:
+    table = PRICES.replace("2020-01-01", "2030-03-18").replace("2099-12-31", "2030-04-17")
+    process.prices(table)
+    assert process.noted == [Event.PRICES_NOT_VALID], "they begin tomorrow"
+    week, ended = [Event.PRICES_END_IN_A_WEEK], [Event.PRICES_NOT_VALID]
+    for days, noted in ((1, []), (23, []), (1, week), (1, []), (6, ended), (1, [])):
+        process.noted.clear()
+        process.time.advance(days * DAY)
+        assert process.billing.prices.hash == process.billing.prices.hash
+        assert process.noted == noted, f"after {days} days"
+    process.noted.clear()
+    process.prices(table.replace("2030-04-17", "2031-04-17"))
+    assert process.noted == []
+
+
 def test_outbox_that_cannot_be_written_costs_receipts_and_keeps_new_exchanges_out(process: Process) -> None:
     assert process.billing.has_room(PEER)
     process.outbox._db.execute("PRAGMA query_only = ON")

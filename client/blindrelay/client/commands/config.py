@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from blindrelay.client.bill_journal import journal_file
+from blindrelay.client.cache_salt import FIELDS
 from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
 from blindrelay.client.connection_config import (
     CONNECTION_VARIABLE,
@@ -116,6 +117,9 @@ def _values(connection: ConnectionConfig, given: dict[str, str]) -> dict[str, st
         "history": _history(connection),
         "provider": connection.provider,
         "bills": _bills(connection),
+        "max_units": str(connection.max_units),
+        "headers": _names(connection.headers) or "none",
+        "cache_salt": _cache_salt(connection),
         "shape": next(name for name, profile in SHAPES.items() if profile == connection.shape),
     }
 
@@ -149,6 +153,16 @@ def _bills(connection: ConnectionConfig) -> str:
     if not connection.bills:
         return "off"
     return str(journal_file() or "off: no home directory")
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _cache_salt(connection: ConnectionConfig) -> str:
+    if connection.cache_salt is None:
+        return "off"
+    return _names({*FIELDS, *connection.cache_salt})
 
 
 def _as_json(settings: dict[str, Setting]) -> dict[str, Any]:

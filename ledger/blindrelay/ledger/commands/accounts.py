@@ -39,7 +39,7 @@ def add_account_commands(commands: Subcommands) -> None:
     account = add_group(commands, "account", "add, list, show, enable and disable accounts")
     add = add_command(account, "add", "make an account, without units", _add)
     add.add_argument("account", metavar="NAME", help="letters, digits and . _ -")
-    add.add_argument("--expires", type=expiry, default=0, metavar="WHEN", help="30d or 2026-12-31")
+    add.add_argument("--expires", type=expiry, default=0, metavar="WHEN", help="30d or 2030-12-31")
     add_command(account, "list", "print all accounts with their balances", _list)
     for name, summary, run in (
         ("show", "print an account's balance, limits and use", _show),

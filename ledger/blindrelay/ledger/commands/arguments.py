@@ -21,14 +21,14 @@ NONE: Final = "none"
 
 
 def expiry(text: str) -> int:
-    """Unix seconds from "30d" (m, h, d, w, y from now) or "2026-12-31" (the end of that day, UTC)."""
+    """Unix seconds from "30d" (m, h, d, w, y from now) or "2030-12-31" (the end of that day, UTC)."""
     if span := _SPAN.fullmatch(text):
         return int(time.time()) + int(span[1]) * _SECONDS[span[2]]
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f'"{text}" is not a time: write 30d, 12h or a date such as 2026-12-31'
+            f'"{text}" is not a time: write 30d, 12h or a date such as 2030-12-31'
         ) from None
     seconds = int(day.timestamp()) + 86_400
     if seconds <= time.time():

@@ -34,7 +34,7 @@ def add_credit_commands(commands: Subcommands) -> None:
     add = add_command(voucher, "add", "make vouchers and print their codes once", _add)
     add.add_argument("units", type=amount, metavar="UNITS", help="units of each voucher")
     add.add_argument("--count", type=count, default=1, metavar="N", help="number of vouchers (default: 1)")
-    add.add_argument("--expires", type=expiry, default=0, metavar="WHEN", help="30d or 2026-12-31")
+    add.add_argument("--expires", type=expiry, default=0, metavar="WHEN", help="30d or 2030-12-31")
     add.add_argument("--reference", default="", metavar="TEXT", help="for your own records")
     add_command(voucher, "list", "print all vouchers, newest first", _list)
     revoke = add_command(voucher, "revoke", "make a voucher invalid", _revoke)

@@ -26,7 +26,7 @@ def add_token_commands(commands: Subcommands) -> None:
     issue.add_argument(
         "--name", default="", metavar="NAME", help="its name in statements: letters, digits and . _ -"
     )
-    issue.add_argument("--expires", type=expiry, default=0, metavar="WHEN", help="30d or 2026-12-31")
+    issue.add_argument("--expires", type=expiry, default=0, metavar="WHEN", help="30d or 2030-12-31")
     for option, metavar, text in (
         ("--bridge", "br1…", "allow this bridge; may be repeated"),
         ("--class", "CLASS", "allow this service class; may be repeated"),

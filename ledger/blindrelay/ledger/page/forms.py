@@ -93,7 +93,7 @@ class Form:
         try:
             day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
-            raise FormError(f"{called} is a day, such as 2026-12-31") from None
+            raise FormError(f"{called} is a day, such as 2030-12-31") from None
         return int(day.timestamp()) + 86_399
 
 

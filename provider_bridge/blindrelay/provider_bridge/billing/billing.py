@@ -13,6 +13,8 @@ from blindrelay.provider_bridge.audit_log import Event
 from blindrelay.provider_bridge.billing.outbox import Outbox, OutboxError, Replica, Waiting
 from blindrelay.provider_bridge.billing.prices import PriceList, read_prices
 from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.countdown import Countdown
+from blindrelay.provider_bridge.keys.delegation_file import DAY
 from blindrelay.provider_bridge.keys.signatory import Signatory
 from blindrelay.serving.files import Latest
 from blindrelay.trust import SignedDelegation, sign_price_table, sign_receipt, sign_watermark
@@ -27,6 +29,8 @@ SYNC_SECONDS: Final = 0.05
 
 REST_SECONDS: Final = 5.0
 """Seconds without new exchanges after a failed write to the outbox: none of them would have a receipt."""
+
+_WARNINGS: Final = ((0, Event.PRICES_NOT_VALID), (7 * DAY, Event.PRICES_END_IN_A_WEEK))
 
 
 class Billing:
@@ -60,6 +64,7 @@ class Billing:
         self._signatory = signatory
         self._clock = clock
         self._note = note
+        self._countdown = Countdown(note, _WARNINGS)
         self.on_fault = on_fault
         self.replica_id = b""
         self._started_at = 0
@@ -83,8 +88,9 @@ class Billing:
 
     @property
     def prices(self) -> PriceList:
-        """The list in force."""
+        """The list in force. Called for each directory and exchange, it warns before its end."""
         current = self._read()
+        self._countdown.look(current.seconds_left(self._clock.now()))
         if current.hash not in self._tables or self._tables[current.hash][1] is not None:
             try:
                 self._take_over(current)

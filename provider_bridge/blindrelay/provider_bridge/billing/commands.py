@@ -53,7 +53,7 @@ def check_prices(config: BridgeConfig) -> PriceList | None:
 def describe(config: BridgeConfig, prices: PriceList, now: float) -> Iterator[str]:
     """What the prices say, and what they leave out: lines for a person."""
     table = prices.table
-    yield f"a unit is {table.unit}; {len(table.rows)} rows; SHA-256 {prices.hash.hex()}"
+    yield f"a unit is {table.unit}; rows: {len(table.rows)}; SHA-256 {prices.hash.hex()}"
     if prices.is_valid(now):
         yield f"valid until {date(table.valid_to)}"
     else:

@@ -112,7 +112,12 @@ class PriceList:
         return None
 
     def is_valid(self, now: float) -> bool:
-        return self.table.valid_from <= now <= self.table.valid_to
+        return self.seconds_left(now) > 0
+
+    def seconds_left(self, now: float) -> float:
+        """How much longer it is valid; 0 if it is not valid at this time."""
+        begun = self.table.valid_from <= now
+        return max(0.0, self.table.valid_to + 1 - now) if begun else 0.0
 
 
 def read_prices(path: Path, identity: bytes, providers: Iterable[str] | None = None) -> PriceList:
@@ -149,7 +154,7 @@ def _date(table: Table, key: str) -> int:
     try:
         day = date.fromisoformat(table.text(key))
     except ValueError:
-        raise table.error(key, 'must be a date such as "2026-12-31"') from None
+        raise table.error(key, 'must be a date such as "2030-12-31"') from None
     return int(datetime.combine(day, time(), UTC).timestamp())
 
 

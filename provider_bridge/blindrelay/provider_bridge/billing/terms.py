@@ -116,7 +116,9 @@ def _accepted_prices(billing: Billing, peer: bytes, head: RequestHead) -> PriceL
             ERROR_CODE_PRICE_CHANGED, "the bridge's prices have changed: fetch its key directory again"
         )
     if not prices.is_valid(billing.now()):
-        raise RequestError(ERROR_CODE_NO_PRICE, "the bridge's price table is not valid today")
+        raise RequestError(
+            ERROR_CODE_NO_PRICE, "the bridge's prices are not valid today: its operator has to renew them"
+        )
     return prices
 
 

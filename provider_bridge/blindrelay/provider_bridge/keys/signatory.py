@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from blindrelay.provider_bridge.audit_log import Event
 from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.countdown import Countdown
 from blindrelay.provider_bridge.keys.delegation_file import (
     DAY,
     DelegationFile,
@@ -26,7 +27,6 @@ _WARNINGS: Final = (
     (DAY, Event.DELEGATION_ENDS_IN_A_DAY),
     (7 * DAY, Event.DELEGATION_ENDS_IN_A_WEEK),
 )
-"""By the seconds left, at most: the first that applies is noted, once."""
 
 
 class Signatory(Protocol):
@@ -111,7 +111,7 @@ class DelegatedIdentity:
         self._note = note
         self._file = Followed(lambda: version(delegation), self._load)
         self._found = self._file.first
-        self._said: Event | None = None
+        self._countdown = Countdown(note, _WARNINGS)
 
     @property
     def identity(self) -> bytes:
@@ -133,12 +133,7 @@ class DelegatedIdentity:
 
     def look_after(self) -> None:
         self._renew()
-        left = self._found.not_after - self._clock.now()
-        due = next((event for limit, event in _WARNINGS if left <= limit), None)
-        if due is not self._said:
-            self._said = due
-            if due is not None:
-                self._note(due)
+        self._countdown.look(self._found.not_after - self._clock.now())
 
     def _renew(self) -> None:
         try:
