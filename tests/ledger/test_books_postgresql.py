@@ -13,7 +13,7 @@ import pytest
 
 from blindrelay.ledger.books import Books, BooksError, End, InvalidError, open_books, postgresql
 from blindrelay.ledger.books.errors import BusyError
-from blindrelay.ledger.books.postgresql_link import LOCK, errors
+from blindrelay.ledger.books.postgresql_link import LOCK, end_batch, errors
 from blindrelay.ledger.books.schema import migrations
 from tests.patience import wait_for
 
@@ -41,7 +41,7 @@ def test_a_connection_that_breaks_anywhere_neither_loses_nor_doubles(
     postgres: Server, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """Before the server has a batch, or before the ledger has its results. What failed is done again."""
-    end_batch, left = postgresql.end_batch, 0
+    left = 0
 
     def broken(connection: psycopg.Connection[Any], pipeline: psycopg.Pipeline) -> None:
         nonlocal left
@@ -59,7 +59,7 @@ def test_a_connection_that_breaks_anywhere_neither_loses_nor_doubles(
         interrupted = 0
         for number in range(1, 20):
             exchange, left = Exchange(max_units=1), number
-            lines = [exchange.start(lease), End(node.sequence + 1, "ok", 1, 1)]
+            lines: list[Any] = [exchange.start(lease), End(node.sequence + 1, "ok", 1, 1)]
             node.sequence += 2
             for _ in range(2):
                 with suppress(BooksError):
