@@ -34,6 +34,7 @@ def test_no_token_is_made_that_is_not_shown(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         said = refused(run, "proxy", "--port", taken.getsockname()[1])
     assert "cannot listen on 127.0.0.1 port" in said
+    assert "attempting to bind" not in said
     monkeypatch.delenv("BLINDRELAY_CONNECTION")
     monkeypatch.setenv("BLINDRELAY_CONFIG", str(tmp_path / "none.toml"))
     refused(run, "proxy", "--port", 0)

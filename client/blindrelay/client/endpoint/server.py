@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import signal
 import socket
 import time
@@ -43,8 +44,10 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
+        # strerror is what create_server() makes of it, with a Python tuple in it.
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; --port 0 takes any free one"
+            f"cannot listen on {host} port {port}: {reason}; --port 0 takes any free one"
         ) from None
     # asyncio turns off Nagle's algorithm only for sockets that name their protocol. With the algorithm, the
     # end of a response waits 40 ms for the acknowledgement of its beginning.
