@@ -46,6 +46,7 @@ def rest(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     wanted, finish = threading.Event(), Pacer.finish
 
     async def finish_when_wanted(self: Pacer) -> None:
+        await self.send_end()
         await until(wanted)
         await finish(self)
 
