@@ -146,7 +146,7 @@ bench: .venv/ready .venv-peers/ready .venv-litellm/ready
 bench-quick: .venv/ready .venv-peers/ready .venv-litellm/ready
 	$(BIN)/python -m bench run --quick $(ARGS)
 
-# About 25 minutes on two quiet cores; it writes docs/benchmarks/leakage and the picture in the README.
+# About 35 minutes on two quiet cores; it writes docs/benchmarks/leakage and the picture in the README.
 leakage: .venv-leakage/ready
 	.venv-leakage/bin/python -m bench leakage --document $(ARGS)
 

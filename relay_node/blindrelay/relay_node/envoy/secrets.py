@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.relay_node.envoy.routes import Resource
 from blindrelay.serving import ServerTls
 
-OF_CLIENTS = "clients"
+OF_CLIENTS: Final = "clients"
 """The name of the listener, as its secrets have it."""
 
 
