@@ -15,7 +15,7 @@ from blindrelay.serving import CallRefusedError
 from blindrelay.v1.ledger_pb2 import Limit
 from blindrelay.v1.outer_status import OuterStatus
 from tests.patience import PATIENCE, until
-from tests.relay_node.conftest import Billed, StartBilled
+from tests.relay_node.conftest import Billed, StartBilled, both
 from tests.relay_node.fake_bridge import FakeBridge, abort
 from tests.relay_node.raw_client import finish, refusal
 
@@ -56,6 +56,16 @@ async def test_end_tells_the_outcome(billed: Billed, bridge: FakeBridge, script:
     await until(lambda: len(billed.ledger.ends()) == 1)
     (end,) = billed.ledger.ends()
     assert (end.end.outcome, end.end.response_bytes) == (outcome, 0)
+
+
+@both
+@pytest.mark.parametrize("words", ["", "deadline", "deadline 1 1 - bridge-0", 2_000 * "long "], ids=len)
+async def test_no_word_of_a_bridge_hides_the_end(billed: Billed, bridge: FakeBridge, words: str) -> None:
+    """Envoy's line of an end has them in it."""
+    bridge.script = abort(grpc.StatusCode.INTERNAL, words)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await billed.leased.exchange(bridge.envelope())
+    await until(lambda: [line.end.outcome for line in billed.ledger.ends()] == ["internal"])
 
 
 async def test_client_that_leaves_is_reported_as_cancelled(billed: Billed, bridge: FakeBridge) -> None:

@@ -87,7 +87,7 @@ async def test_lines_that_nobody_could_mean_are_passed_over(billed: Billed, brid
     pipe = billed.relay.relay.bootstrap.parent / "usage.pipe"
     with pipe.open("wb", buffering=0) as writing:
         writing.write(b"start \xff\n\nend x 0\nstart 1 ! Bearer x\n" + 40_000 * b"a" + b"\n")
-        writing.write(b"end 1 x - - 1 1 - -\n")
+        writing.write(b"end 1 x 1 - - 0 - -\n")
     await billed.leased.exchange(bridge.envelope())
     await until(lambda: outcomes(billed.ledger) == ["ok"])
 
@@ -106,7 +106,7 @@ async def test_lease_that_expires_before_its_line_is_read_is_counted(
         for envelope, expired in ((old, now - 60), (late, now - 2)):
             text = base64.b64encode(envelope).decode().rstrip("=")
             lease = billed.ledger.lease(billed.account, node, exp=expired)
-            writing.write(f"start {expired} {text} Bearer {lease}\nend {expired} 0 - - 1 1 - bridge-0\n")
+            writing.write(f"start {expired} {text} Bearer {lease}\nend {expired} 1 1 - bridge-0 0 - -\n")
     await until(lambda: outcomes(billed.ledger) == ["ok"])
     assert [line.start.envelope for line in billed.ledger.starts()] == [late]
 

@@ -28,7 +28,10 @@ _ROOM: Final = 1_048_576
 _CLIENT_LEFT: Final = frozenset({"DC", "DR"})
 """Flags for a connection that ended, and a stream that was reset."""
 
-_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_UNANSWERED: Final = frozenset({"1", "-"})
+"""Codes of calls that were cancelled, and of those without a status, whose client Envoy has cut off."""
+
+_CODES: Final = {str(code.value[0]): code for code in grpc.StatusCode}
 
 
 class Start(NamedTuple):
@@ -133,9 +136,8 @@ def read_line(line: bytes) -> Start | End | None:
             stream, envelope, scheme, lease = fields
             return Start(stream, _bytes(envelope), envelope, lease) if scheme == "Bearer" else None
         if kind == "end":
-            stream, code, first, last, received, sent, flags, cluster = fields
-            outcome = _outcome(code, last if first == "-" else first, flags)
-            return End(stream, outcome, int(received), int(sent), cluster)
+            stream, received, sent, flags, cluster, code, *words = fields
+            return End(stream, _outcome(code, words, flags), int(received), int(sent), cluster)
     except ValueError:
         pass
     return None
@@ -145,10 +147,12 @@ def _bytes(text: str) -> bytes:
     return b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
-def _outcome(code: str, message: str, flags: str) -> str:
+def _outcome(code: str, words: list[str], flags: str) -> str:
+    """`words` are those of the header and of the trailer. Bridges choose them, and how many there are."""
     if code == "0":
         return "ok"
-    if code == "1" or not _CLIENT_LEFT.isdisjoint(flags.split(",")):
+    if code in _UNANSWERED or not _CLIENT_LEFT.isdisjoint(flags.split(",")):
         return "cancelled"
-    status = OuterStatus.of(_CODES[int(code)], message) if int(code) in _CODES else None
+    said = [word for word in words if word != "-"]
+    status = OuterStatus.of(_CODES[code], said[0]) if code in _CODES and len(said) == 1 else None
     return (status or OuterStatus.INTERNAL).details
