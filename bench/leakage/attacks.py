@@ -51,7 +51,7 @@ def forest(seed: int) -> Any:
 
 
 def boosting(seed: int) -> Any:
-    """Gradient boosting over trees."""
+    """Gradient boosting over trees. It has few traces of a class, and fails without regularisation."""
     return LGBMClassifier(
         n_estimators=60,
         learning_rate=0.1,
@@ -59,6 +59,7 @@ def boosting(seed: int) -> Any:
         min_child_samples=3,
         max_bin=63,
         colsample_bytree=0.5,
+        reg_lambda=1.0,
         n_jobs=1,
         deterministic=True,
         random_state=seed,
