@@ -33,6 +33,7 @@ class Entry:
     hold: int = 0
     lapsed_at: int | None = None
     ended: bool = False
+    repeated: bool = False
     receipt: Receipt | None = None
 
     @property
@@ -145,11 +146,14 @@ class Model:
                     self.post([receipt], now)
 
     def _reserve(self, purse: Purse, exchange: Exchange, node: bytes, sequence: int, now: int) -> bool:
-        if exchange.hash in self.entries:
+        expires_at = now + exchange.deadline + 120
+        entry = self.entries.get(exchange.hash)
+        if entry is not None and entry.state is State.RESERVED:
+            entry.node, entry.sequence, entry.ended, entry.repeated = node, sequence, False, True
+            entry.expires_at = max(entry.expires_at, expires_at)
+        if entry is not None and (entry.state is not State.LAPSED or entry.receipt is not None):
             return False
-        expires_at = min(exchange.issued_at, now + 300) + exchange.deadline + 120
-        entry = Entry(exchange, purse, node, sequence, expires_at)
-        self.entries[exchange.hash] = entry
+        entry = self.entries[exchange.hash] = Entry(exchange, purse, node, sequence, expires_at)
         purse.used["exchanges"] += 1
         part = purse.parts.get(node)
         if part is not None and part.exchanges >= 1 and part.units >= exchange.max_units:
@@ -164,7 +168,8 @@ class Model:
             if (entry.node, entry.sequence) == (node, line.start_sequence) and not entry.ended:
                 entry.ended = True
                 entry.account.used["bytes"] += line.request_bytes + line.response_bytes
-                if line.outcome == "refused" and not line.response_bytes and entry.state is State.RESERVED:
+                released = line.outcome == "refused" and not line.response_bytes and not entry.repeated
+                if released and entry.state is State.RESERVED:
                     self._lapse(entry, now)
                 return entry
         return None
