@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Any
 from unittest.mock import Mock
 
@@ -41,19 +42,40 @@ async def test_key_that_never_comes_is_not_waited_for_long(
     billed: Billed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_gate, "KEYS_SECONDS", 0.1)
+    newcomer = billed.relay.another_client()
+    billed.ledger.add(newcomer.token)
     billed.ledger.keys = [os.urandom(32)]
-    assert await refusal(billed.client.directories()) is OuterStatus.LEDGER_UNAVAILABLE
+    assert await refusal(newcomer.directories()) is OuterStatus.LEDGER_UNAVAILABLE
 
 
 @both
 async def test_without_the_ledger_leases_go_on_and_no_new_ones_are_given(
     billed: Billed, bridge: FakeBridge
 ) -> None:
+    """Directories come with the lease that the token has: a bridge may have new keys meanwhile."""
+    newcomer = billed.relay.another_client()
+    billed.ledger.add(newcomer.token)
     await billed.ledger.stop()
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
-    assert await refusal(billed.client.directories()) is OuterStatus.LEDGER_UNAVAILABLE
-    assert await retry_after(billed.client.directories()) == 1
+    again = await billed.client.leased()
+    assert again.token == billed.leased.token
+    assert await again.exchange(bridge.envelope()) == [b"hello"]
+    assert await refusal(newcomer.directories()) is OuterStatus.LEDGER_UNAVAILABLE
+    assert await retry_after(newcomer.directories()) == 1
     await until(lambda: {"ledger_up", "ledger_down"} <= set(billed.relay.events()))
+
+
+async def test_without_the_ledger_a_lease_that_has_expired_or_is_revoked_is_not_given_again(
+    billed: Billed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate: Any = billed.relay.relay._gate
+    (lease_id, *_) = billed.ledger.leases
+    await billed.ledger.stop()
+    with monkeypatch.context() as later:
+        later.setattr(gate._leases, "_clock", lambda: time.time() + billed.account.seconds)
+        assert await refusal(billed.client.directories()) is OuterStatus.LEDGER_UNAVAILABLE
+    gate._revoked[lease_id] = time.time()
+    assert await refusal(billed.client.directories()) is OuterStatus.LEDGER_UNAVAILABLE
 
 
 async def test_silent_ledger_stops_new_exchanges(
