@@ -148,12 +148,15 @@ class Model:
     def _reserve(self, purse: Purse, exchange: Exchange, node: bytes, sequence: int, now: int) -> bool:
         expires_at = now + exchange.deadline + 120
         entry = self.entries.get(exchange.hash)
-        if entry is not None and entry.state is State.RESERVED:
+        repeated = entry is not None and entry.state is State.RESERVED
+        if entry is not None and repeated and entry.hold:
             entry.node, entry.sequence, entry.ended, entry.repeated = node, sequence, False, True
             entry.expires_at = max(entry.expires_at, expires_at)
-        if entry is not None and (entry.state is not State.LAPSED or entry.receipt is not None):
             return False
-        entry = self.entries[exchange.hash] = Entry(exchange, purse, node, sequence, expires_at)
+        if entry is not None and (entry.receipt or entry.state not in (State.RESERVED, State.LAPSED)):
+            return False
+        entry = Entry(exchange, purse, node, sequence, expires_at, repeated=repeated)
+        self.entries[exchange.hash] = entry
         purse.used["exchanges"] += 1
         part = purse.parts.get(node)
         if part is not None and part.exchanges >= 1 and part.units >= exchange.max_units:

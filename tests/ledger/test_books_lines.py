@@ -63,6 +63,7 @@ def test_of_two_orphans_of_one_exchange_one_charges(books: Books, node: Node) ->
         ("cancelled", 0, State.RESERVED),
         ("deadline", 0, State.RESERVED),
         ("internal", 0, State.RESERVED),
+        ("token_unknown", 0, State.RESERVED),
     ],
 )
 def test_a_refusal_releases_what_was_held_at_once(
@@ -130,6 +131,18 @@ def test_what_starts_again_is_of_the_account_that_starts_it(books: Books, node: 
     node.start(node.lease(second), exchange)
     post(books, exchange.receipt(7))
     assert (balance(books, "ann"), balance(books, "bob")) == (10_000_000, 10_000_000 - 7)
+
+
+def test_what_one_account_has_no_room_for_is_held_for_by_the_next(books: Books, node: Node) -> None:
+    """Otherwise a poor account would keep another's exchanges from being charged."""
+    limits = Limits(max_units=1000, overdraft=0)
+    poor = node.lease(customer(books, "ann", units=1, limits=limits))
+    exchange = Exchange(1000)
+    node.start(poor, exchange)
+    node.start(node.lease(customer(books, "bob", units=1000, limits=limits)), exchange)
+    node.report(exchange.end("refused", received=0))
+    assert post(books, exchange.receipt(1000)) == (Outcome.POSTED,)
+    assert (balance(books, "ann"), balance(books, "bob")) == (1, 0)
 
 
 def test_what_starts_again_can_be_refused_again(books: Books, node: Node, exchange: Exchange) -> None:

@@ -28,6 +28,20 @@ async def test_revocation_is_told_after_a_restart_of_the_ledger(billed: Billed, 
     assert await refusal(call.read()) is OuterStatus.UNAUTHENTICATED
 
 
+async def test_revocation_is_kept_though_a_ledger_with_a_faster_clock_has_forgotten_it(
+    billed: Billed, bridge: FakeBridge
+) -> None:
+    (lease_id, *_) = billed.ledger.leases
+    await billed.ledger.revoke(lease_id)
+    gate: Any = billed.relay.relay._gate
+    await until(lambda: lease_id in gate._revoked)
+    await billed.ledger.stop()
+    billed.ledger.revoked.clear()
+    await billed.ledger.start()
+    await until(lambda: billed.relay.events().count("ledger_up") == 2)
+    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LEASE_UNKNOWN
+
+
 async def test_new_key_is_waited_for(billed: Billed, bridge: FakeBridge) -> None:
     """The ledger may sign with a key that is still on its way to the relay."""
     billed.ledger.keys.insert(0, os.urandom(32))

@@ -200,8 +200,6 @@ class LeaseGate:
         if response.lease_keys:
             self._leases.use_keys(response.lease_keys)
             self._news.set()
-        if first:
-            self._revoked.clear()
         self._revoked.update(dict.fromkeys(response.revoked_leases, self._clock()))
         self._calls.end(response.revoked_leases)
 

@@ -18,7 +18,8 @@ from blindrelay.ledger.books.store import Statements, Value
 from blindrelay.v1.outer_status import OuterStatus
 
 NOT_REFUSED: Final = frozenset(
-    {"ok", "cancelled", OuterStatus.DEADLINE.details, OuterStatus.INTERNAL.details}
+    {"ok", "cancelled", *(each.details for each in (OuterStatus.DEADLINE, OuterStatus.INTERNAL))}
+    | {OuterStatus.UNAUTHENTICATED.details}  # the token was revoked meanwhile
 )
 """Outcomes after which a receipt is likely, even if not one byte of a response has come."""
 
@@ -63,20 +64,20 @@ _START = SetStatement(
     """,  # noqa: S608
 )
 
-# While an exchange has a hold, a second stream changes nothing about it but who ends it.
+# While an exchange is held for, a second stream changes nothing about it but who ends it, and when.
 _REPEAT = """
 UPDATE exchange SET
     outcome = 'repeated', node = :node, sequence = :sequence,
     expires_at = CASE WHEN expires_at > :expires_at THEN expires_at ELSE :expires_at END
-WHERE envelope_hash = :envelope_hash AND state = 1
+WHERE envelope_hash = :envelope_hash AND state = 1 AND hold > 0
 RETURNING number
 """
 
 _START_AGAIN = """
 UPDATE exchange SET
-    state = 1, hold = max_units, lapsed_at = NULL, outcome = NULL, account = :account, token = :token,
-    node = :node, sequence = :sequence, expires_at = :expires_at
-WHERE envelope_hash = :envelope_hash AND state = 4 AND receipt IS NULL
+    state = 1, hold = max_units, lapsed_at = NULL, outcome = CASE WHEN state = 1 THEN 'repeated' END,
+    account = :account, token = :token, node = :node, sequence = :sequence, expires_at = :expires_at
+WHERE envelope_hash = :envelope_hash AND (state = 4 OR state = 1 AND hold = 0) AND receipt IS NULL
 RETURNING number, sequence, account
 """
 
@@ -201,7 +202,7 @@ class _Taking:
     def _see_to_rest(self, started: set[int], known: int) -> list[Any]:
         """Lines that started nothing new repeat an envelope, or have no lease. Notes the accounts of those.
 
-        Returns the exchanges that had lapsed, and start again.
+        Returns the exchanges that nothing was held for, and that start again.
         """
         rest = [
             line for number, line in self._lines.starts.items() if number > known and number not in started
@@ -216,7 +217,7 @@ class _Taking:
     def _repeat(self, line: Reserving, lease: Any) -> Any:
         """A second stream with an envelope, which the bridge takes once at most.
 
-        Returns the exchange if it had lapsed: a refusal of the first stream says nothing about this one.
+        Returns the exchange if nothing was held for it: it was refused, but this stream may not be.
         """
         stream: dict[str, Value] = {
             "envelope_hash": line.envelope_hash,
