@@ -106,7 +106,8 @@ _END = SetStatement(
         bytes = exchange.bytes + given.bytes
     FROM given
     WHERE exchange.node = given.node AND exchange.sequence = given.sequence
-        AND (exchange.outcome IS NULL OR exchange.outcome = 'repeated') AND given.line > {_KNOWN}
+        AND (exchange.outcome IS NULL OR exchange.outcome = 'repeated')
+        AND given.line > {_KNOWN}
     RETURNING exchange.number, exchange.sequence, exchange.account
     """,  # noqa: S608
 )
