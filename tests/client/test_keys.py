@@ -18,7 +18,7 @@ from blindrelay.sealing import SealingKey
 from blindrelay.trust import IdentityKey, format_identity, identity_hash
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.outer_status import OuterStatus
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_for
 
 from ..trust.replicas import DAY
 from .conftest import URL
@@ -120,6 +120,45 @@ def test_expired_key_that_is_listed_is_not_superseded(bridge: ScriptedBridge) ->
         bridge.substitute = lambda _: skew.__setitem__(0, 7_300)
         assert client.get(URL).headers[ERROR] == "relay/key_unknown"
     assert bridge.calls == 2
+
+
+@pytest.mark.parametrize("refusal", [OuterStatus.LEDGER_UNAVAILABLE, OuterStatus.UNAUTHENTICATED])
+def test_only_a_bridge_is_waited_for(
+    refusal: OuterStatus, bridge: ScriptedBridge, client: httpx2.Client
+) -> None:
+    """The program's next attempt may take another relay."""
+    client.get(URL)
+    bridge.restart_keys()
+    bridge.refuse_directories = refusal
+    before = bridge.directory_requests
+    assert client.get(URL).headers[ERROR] == "relay/key_unknown"
+    assert bridge.directory_requests == before + 1
+
+
+def test_bridge_that_starts_again_is_waited_for(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    client.get(URL)
+    bridge.restart_keys()
+    bridge.refuse_directories = OuterStatus.BRIDGE_UNAVAILABLE
+    before = bridge.directory_requests
+    with ThreadPoolExecutor(1) as elsewhere:
+        response = elsewhere.submit(client.get, URL)
+        wait_for(lambda: bridge.directory_requests >= before + 2)
+        bridge.refuse_directories = None
+        assert response.result().status_code == 200
+
+
+def test_replica_that_is_lost_is_not_waited_for_while_another_is_listed(
+    bridge: ScriptedBridge, client: httpx2.Client
+) -> None:
+    """The client may not seal again, but the program's next attempt takes the other one."""
+    client.get(URL)
+    before = bridge.directory_requests
+    bridge.restart_keys()
+    bridge.starts -= 1  # another replica, which did not start since
+    bridge.uptime = 3_600
+    assert client.get(URL).headers[ERROR] == "relay/key_unknown"
+    assert bridge.directory_requests == before + 1
+    assert client.get(URL).status_code == 200
 
 
 def test_fork_is_noticed_by_this_process_and_later(bridge: ScriptedBridge, client: httpx2.Client) -> None:

@@ -33,6 +33,7 @@ class Entry:
     hold: int = 0
     lapsed_at: int | None = None
     ended: bool = False
+    repeated: bool = False
     receipt: Receipt | None = None
 
     @property
@@ -145,10 +146,16 @@ class Model:
                     self.post([receipt], now)
 
     def _reserve(self, purse: Purse, exchange: Exchange, node: bytes, sequence: int, now: int) -> bool:
-        if exchange.hash in self.entries:
+        expires_at = now + exchange.deadline + 120
+        entry = self.entries.get(exchange.hash)
+        repeated = entry is not None and entry.state is State.RESERVED
+        if entry is not None and repeated and entry.hold:
+            entry.node, entry.sequence, entry.ended, entry.repeated = node, sequence, False, True
+            entry.expires_at = max(entry.expires_at, expires_at)
             return False
-        expires_at = min(exchange.issued_at, now + 300) + exchange.deadline + 120
-        entry = Entry(exchange, purse, node, sequence, expires_at)
+        if entry is not None and (entry.receipt or entry.state not in (State.RESERVED, State.LAPSED)):
+            return False
+        entry = Entry(exchange, purse, node, sequence, expires_at, repeated=repeated)
         self.entries[exchange.hash] = entry
         purse.used["exchanges"] += 1
         part = purse.parts.get(node)
@@ -164,7 +171,8 @@ class Model:
             if (entry.node, entry.sequence) == (node, line.start_sequence) and not entry.ended:
                 entry.ended = True
                 entry.account.used["bytes"] += line.request_bytes + line.response_bytes
-                if line.outcome == "refused" and not line.response_bytes and entry.state is State.RESERVED:
+                released = line.outcome == "refused" and not line.response_bytes and not entry.repeated
+                if released and entry.state is State.RESERVED:
                     self._lapse(entry, now)
                 return entry
         return None

@@ -294,6 +294,14 @@ def test_changing_a_quota_keeps_what_it_has_counted(books: Books) -> None:
     assert books.set_limits("ann", Limits(exchanges=Quota(2)), by=BY, now=NOW).uses[0].used == 0
 
 
+def test_changing_a_quota_does_not_keep_what_it_counted_in_an_earlier_period(books: Books) -> None:
+    """A command may come before anything else has noticed that the day is over."""
+    quota = Limits(exchanges=Quota(2, Period.DAY))
+    node = Node(books)
+    node.start(node.lease(customer(books, limits=quota)), Exchange(), Exchange())
+    assert books.set_limits("ann", quota, by=BY, now=NOW + 86_400).uses[0].used == 0
+
+
 def test_lowering_the_overdraft_lowers_the_bound_as_exchanges_settle(books: Books) -> None:
     digest = customer(books, units=1_000, limits=Limits(max_units=1000, overdraft=3_000))
     node = Node(books)

@@ -15,7 +15,16 @@ from typing import Any
 import grpc
 import pytest
 
-from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig, contact, lease_gate, replica
+from blindrelay.relay_node import (
+    AuditLog,
+    Relay,
+    RelayConfig,
+    ReplicaConfig,
+    contact,
+    fetched_leases,
+    lease_gate,
+    replica,
+)
 from blindrelay.relay_node import ledger as relay_ledger
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, ChannelTls, health, issue_token
@@ -96,6 +105,12 @@ def patient_relays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_gate, "KEYS_SECONDS", PATIENCE)
     monkeypatch.setattr(contact, "SILENCE_SECONDS", PATIENCE)
     monkeypatch.setattr(health, "REQUEST_SECONDS", PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def new_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each fetch asks the ledger. The tests of those that share a lease set their own."""
+    monkeypatch.setattr(fetched_leases, "SAME_SECONDS", 0.0)
 
 
 @pytest.fixture

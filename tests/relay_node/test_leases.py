@@ -13,13 +13,14 @@ from typing import Any
 import grpc
 import pytest
 
+from blindrelay.relay_node import fetched_leases
 from blindrelay.relay_node import ledger as relay_ledger
 from blindrelay.serving.leases import MAX_SECONDS
 from blindrelay.v1.identity_text import format_identity
 from blindrelay.v1.ledger_pb2 import Limit
 from blindrelay.v1.limits import MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.relay_node.conftest import Billed, StartBilled, StartRelay, both
 from tests.relay_node.fake_bridge import FakeBridge, cancelled
 from tests.relay_node.fake_ledger import FakeLedger
@@ -242,10 +243,61 @@ async def test_strangers_cannot_fill_the_ledger(
     billed = await start_billed()
     billed.ledger.answers.clear()
     known = len(billed.ledger.metadata)
-    stranger = Client(str(billed.relay.address), "brt_" + "A" * 43)
-    waiting = [asyncio.create_task(refusal(stranger.directories())) for _ in range(3)]
+    strangers = [Client(str(billed.relay.address), "brt_" + letter * 43) for letter in "ABCD"]
+    waiting = [asyncio.create_task(refusal(stranger.directories())) for stranger in strangers[:3]]
     await until(lambda: len(billed.ledger.metadata) == known + 3)
-    assert await refusal(stranger.directories()) is OuterStatus.OVERLOADED
+    assert await refusal(strangers[3].directories()) is OuterStatus.OVERLOADED
     billed.ledger.answers.set()
     assert await asyncio.gather(*waiting) == [OuterStatus.UNAUTHENTICATED] * 3
-    await stranger.channel.close()
+    for stranger in strangers:
+        await stranger.channel.close()
+
+
+@both
+async def test_token_that_is_shown_often_costs_the_ledger_one_call(
+    start_billed: StartBilled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its clients fetch at the same time or one after the other. Another token's wait for nothing."""
+    monkeypatch.setattr(relay_ledger, "MAX_CALLS", 2)
+    monkeypatch.setattr(fetched_leases, "SAME_SECONDS", PATIENCE)
+    billed = await start_billed()
+    other = billed.relay.another_client()
+    billed.ledger.add(other.token)
+    another = billed.relay.another_client("third")
+    billed.ledger.add(another.token)
+    known = len(billed.ledger.metadata)
+    billed.ledger.answers.clear()
+    crowd = [asyncio.create_task(other.fetch()) for _ in range(20)]
+    await until(lambda: len(billed.ledger.metadata) == known + 1)
+    neighbour = asyncio.create_task(another.fetch())
+    await until(lambda: len(billed.ledger.metadata) == known + 2)
+    crowd.append(asyncio.create_task(other.fetch()))
+    billed.ledger.answers.set()
+    await neighbour
+    responses = [*await asyncio.gather(*crowd), await other.fetch()]
+    assert len({response.lease for response in responses}) == 1
+    assert len(billed.ledger.metadata) == known + 2
+
+
+async def test_lease_that_is_given_again_says_how_long_it_is_valid(
+    start_billed: StartBilled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetched_leases, "SAME_SECONDS", PATIENCE)
+    billed = await start_billed()
+    gate: Any = billed.relay.relay._gate
+    monkeypatch.setattr(gate, "_monotonic", lambda: time.monotonic() + 40)
+    response = await billed.client.fetch()
+    assert 0 < response.lease_seconds <= billed.account.seconds - 40
+
+
+async def test_revoked_lease_is_not_given_again(
+    start_billed: StartBilled, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetched_leases, "SAME_SECONDS", PATIENCE)
+    billed = await start_billed()
+    (lease_id, *_) = billed.ledger.leases
+    gate: Any = billed.relay.relay._gate
+    await billed.ledger.revoke(lease_id)
+    await until(lambda: lease_id in gate._revoked)
+    leased = await billed.client.leased()
+    assert await leased.exchange(bridge.envelope()) == [b"hello"]

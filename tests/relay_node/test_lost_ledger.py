@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Any
 from unittest.mock import Mock
 
@@ -27,6 +28,20 @@ async def test_revocation_is_told_after_a_restart_of_the_ledger(billed: Billed, 
     assert await refusal(call.read()) is OuterStatus.UNAUTHENTICATED
 
 
+async def test_revocation_is_kept_though_a_ledger_with_a_faster_clock_has_forgotten_it(
+    billed: Billed, bridge: FakeBridge
+) -> None:
+    (lease_id, *_) = billed.ledger.leases
+    await billed.ledger.revoke(lease_id)
+    gate: Any = billed.relay.relay._gate
+    await until(lambda: lease_id in gate._revoked)
+    await billed.ledger.stop()
+    billed.ledger.revoked.clear()
+    await billed.ledger.start()
+    await until(lambda: billed.relay.events().count("ledger_up") == 2)
+    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LEASE_UNKNOWN
+
+
 async def test_new_key_is_waited_for(billed: Billed, bridge: FakeBridge) -> None:
     """The ledger may sign with a key that is still on its way to the relay."""
     billed.ledger.keys.insert(0, os.urandom(32))
@@ -41,19 +56,40 @@ async def test_key_that_never_comes_is_not_waited_for_long(
     billed: Billed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_gate, "KEYS_SECONDS", 0.1)
+    newcomer = billed.relay.another_client()
+    billed.ledger.add(newcomer.token)
     billed.ledger.keys = [os.urandom(32)]
-    assert await refusal(billed.client.directories()) is OuterStatus.LEDGER_UNAVAILABLE
+    assert await refusal(newcomer.directories()) is OuterStatus.LEDGER_UNAVAILABLE
 
 
 @both
 async def test_without_the_ledger_leases_go_on_and_no_new_ones_are_given(
     billed: Billed, bridge: FakeBridge
 ) -> None:
+    """Directories come with the lease that the token has: a bridge may have new keys meanwhile."""
+    newcomer = billed.relay.another_client()
+    billed.ledger.add(newcomer.token)
     await billed.ledger.stop()
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
-    assert await refusal(billed.client.directories()) is OuterStatus.LEDGER_UNAVAILABLE
-    assert await retry_after(billed.client.directories()) == 1
+    again = await billed.client.leased()
+    assert again.token == billed.leased.token
+    assert await again.exchange(bridge.envelope()) == [b"hello"]
+    assert await refusal(newcomer.directories()) is OuterStatus.LEDGER_UNAVAILABLE
+    assert await retry_after(newcomer.directories()) == 1
     await until(lambda: {"ledger_up", "ledger_down"} <= set(billed.relay.events()))
+
+
+async def test_without_the_ledger_a_lease_that_has_expired_or_is_revoked_is_not_given_again(
+    billed: Billed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate: Any = billed.relay.relay._gate
+    (lease_id, *_) = billed.ledger.leases
+    await billed.ledger.stop()
+    with monkeypatch.context() as later:
+        later.setattr(gate._leases, "_clock", lambda: time.time() + billed.account.seconds)
+        assert await refusal(billed.client.directories()) is OuterStatus.LEDGER_UNAVAILABLE
+    gate._revoked[lease_id] = time.time()
+    assert await refusal(billed.client.directories()) is OuterStatus.LEDGER_UNAVAILABLE
 
 
 async def test_silent_ledger_stops_new_exchanges(

@@ -16,6 +16,7 @@ from blindrelay.relay_node.accounts import Accounts, refusal_for
 from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.config import PeerConfig
 from blindrelay.relay_node.contact import Contact
+from blindrelay.relay_node.fetched_leases import Fetched, FetchedLeases
 from blindrelay.relay_node.forwarding import Tally
 from blindrelay.relay_node.gate import Entrant
 from blindrelay.relay_node.ledger import Ledger, ledger_unavailable
@@ -73,6 +74,7 @@ class LeaseGate:
         self._monotonic = monotonic
         self._accounts = Accounts(monotonic)
         self._calls = RunningCalls()
+        self._fetched = FetchedLeases(self._ask, self._is_valid, monotonic)
         self._revoked: dict[str, float] = {}
         self._news = asyncio.Event()
         self._contact = Contact()
@@ -150,14 +152,24 @@ class LeaseGate:
         digest = shown_digest(context.invocation_metadata())
         if digest is None:
             raise CallRefusedError(OuterStatus.UNAUTHENTICATED)
+        fetched = await self._fetched.of(digest)
+        left = max(0, fetched.seconds - int(self._monotonic() - fetched.at))
+        yield fetched.lease.account, _shown(fetched.text, left)
+
+    async def _ask(self, digest: bytes) -> Fetched:
+        """A lease from the ledger. Raises CallRefusedError as fetch() does."""
+        at = self._monotonic()
         response = await self._ledger.lease(digest, self._leases.node)
         if response.WhichOneof("result") != "lease":
             raise refusal_for(response.limit)
         lease = await self._readable(response.lease)
         self._accounts.of(lease).allow(response.allowance)
         self._give(lease)
-        shown = GetKeyDirectoryResponse(lease=response.lease, lease_seconds=response.lease_seconds)
-        yield lease.account, shown.SerializeToString()
+        return Fetched(lease, response.lease, at, response.lease_seconds)
+
+    def _is_valid(self, fetched: Fetched) -> bool:
+        """Whether an exchange may show this lease."""
+        return fetched.lease.lease_id not in self._revoked and self._leases.read(fetched.text) is not None
 
     async def _readable(self, text: str) -> Lease:
         """The lease as this process reads it, once it has the key that signed it."""
@@ -188,8 +200,6 @@ class LeaseGate:
         if response.lease_keys:
             self._leases.use_keys(response.lease_keys)
             self._news.set()
-        if first:
-            self._revoked.clear()
         self._revoked.update(dict.fromkeys(response.revoked_leases, self._clock()))
         self._calls.end(response.revoked_leases)
 
@@ -202,6 +212,7 @@ class LeaseGate:
         """Forgets the accounts that are not in use, and revocations of leases that have ended."""
         now = self._clock()
         self._accounts.forget_old(now)
+        self._fetched.forget_old()
         self._revoked = {lease: at for lease, at in self._revoked.items() if now - at < MAX_SECONDS}
 
 
@@ -236,6 +247,11 @@ class _LeaseEntrant:
             or not lease.allows_address(self._host)
         ):
             raise CallRefusedError(OuterStatus.NOT_IN_SCOPE)
+
+
+def _shown(lease: str, seconds: int) -> bytes:
+    """The part of a response that gives a lease for this time, encoded."""
+    return GetKeyDirectoryResponse(lease=lease, lease_seconds=seconds).SerializeToString()
 
 
 def _host(peer: str) -> str:

@@ -35,7 +35,10 @@ INSERT INTO quota (account, kind, amount, period, used, since)
 VALUES (:account, :kind, :amount, :period, 0, :since)
 ON CONFLICT (account, kind) DO UPDATE SET
     amount = excluded.amount,
-    used = CASE WHEN COALESCE(quota.period, '') = COALESCE(excluded.period, '') THEN quota.used ELSE 0 END,
+    used = CASE
+        WHEN COALESCE(quota.period, '') = COALESCE(excluded.period, '') AND quota.since >= excluded.since
+        THEN quota.used ELSE 0
+    END,
     period = excluded.period,
     since = excluded.since
 """

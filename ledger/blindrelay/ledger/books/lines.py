@@ -11,14 +11,15 @@ from blindrelay.ledger.books import allowances
 from blindrelay.ledger.books.exchange_rows import LinesTaken, Receipt
 from blindrelay.ledger.books.limits import use
 from blindrelay.ledger.books.periods import MINUTE
-from blindrelay.ledger.books.read_lines import Lines, size
+from blindrelay.ledger.books.read_lines import Lines, Reserving, size
 from blindrelay.ledger.books.set_statement import Batch, SetStatement
 from blindrelay.ledger.books.settlement import Settling
-from blindrelay.ledger.books.store import Statements
+from blindrelay.ledger.books.store import Statements, Value
 from blindrelay.v1.outer_status import OuterStatus
 
 NOT_REFUSED: Final = frozenset(
-    {"ok", "cancelled", OuterStatus.DEADLINE.details, OuterStatus.INTERNAL.details}
+    {"ok", "cancelled", *(each.details for each in (OuterStatus.DEADLINE, OuterStatus.INTERNAL))}
+    | {OuterStatus.UNAUTHENTICATED.details}  # the token was revoked meanwhile
 )
 """Outcomes after which a receipt is likely, even if not one byte of a response has come."""
 
@@ -42,7 +43,7 @@ ON CONFLICT (node) DO UPDATE SET acknowledged = excluded.acknowledged, heard_at 
 
 _LEASES = SetStatement(
     "lease TEXT",
-    "SELECT id, account FROM given JOIN lease ON lease.id = given.lease WHERE node = :node",
+    "SELECT id, account, token FROM given JOIN lease ON lease.id = given.lease WHERE node = :node",
 )
 
 _START = SetStatement(
@@ -62,6 +63,23 @@ _START = SetStatement(
     RETURNING number, sequence, account
     """,  # noqa: S608
 )
+
+# While an exchange is held for, a second stream changes nothing about it but who ends it, and when.
+_REPEAT = """
+UPDATE exchange SET
+    outcome = 'repeated', node = :node, sequence = :sequence,
+    expires_at = CASE WHEN expires_at > :expires_at THEN expires_at ELSE :expires_at END
+WHERE envelope_hash = :envelope_hash AND state = 1 AND hold > 0
+RETURNING number
+"""
+
+_START_AGAIN = """
+UPDATE exchange SET
+    state = 1, hold = max_units, lapsed_at = NULL, outcome = CASE WHEN state = 1 THEN 'repeated' END,
+    account = :account, token = :token, node = :node, sequence = :sequence, expires_at = :expires_at
+WHERE envelope_hash = :envelope_hash AND (state = 4 OR state = 1 AND hold = 0) AND receipt IS NULL
+RETURNING number, sequence, account
+"""
 
 _TAKE = SetStatement(
     "account INTEGER, exchanges INTEGER, units INTEGER",
@@ -83,18 +101,23 @@ _UNHELD = SetStatement(
 _END = SetStatement(
     "line INTEGER, node BLOB, sequence INTEGER, outcome TEXT, bytes INTEGER",
     f"""
-    UPDATE exchange SET outcome = given.outcome, bytes = given.bytes FROM given
-    WHERE exchange.node = given.node AND exchange.sequence = given.sequence AND exchange.outcome IS NULL
+    UPDATE exchange SET
+        outcome = CASE WHEN exchange.outcome IS NULL THEN given.outcome ELSE 'ended' END,
+        bytes = exchange.bytes + given.bytes
+    FROM given
+    WHERE exchange.node = given.node AND exchange.sequence = given.sequence
+        AND (exchange.outcome IS NULL OR exchange.outcome = 'repeated')
         AND given.line > {_KNOWN}
     RETURNING exchange.number, exchange.sequence, exchange.account
     """,  # noqa: S608
 )
 
+# Of an exchange with two streams nobody knows which one the bridge has taken.
 _LAPSE = SetStatement(
-    "number INTEGER",
+    "number INTEGER, outcome TEXT",
     """
     UPDATE exchange SET state = 4, lapsed_at = :now FROM given
-    WHERE exchange.number = given.number AND state = 1
+    WHERE exchange.number = given.number AND state = 1 AND exchange.outcome = given.outcome
     RETURNING account, hold AS held
     """,
 )
@@ -149,8 +172,8 @@ class _Taking:
         """Holds units for each new exchange, and looks at the start lines after `known` that began none."""
         new = sorted(new, key=itemgetter("sequence"))
         self.rejected += self._lines.unusable(known)
-        self._see_to_rest({row["sequence"] for row in new}, known)
-        self._hold(new)
+        again = self._see_to_rest({row["sequence"] for row in new}, known)
+        self._hold([*new, *again])
         if self._orphans:
             for row in new:
                 self._settle_orphan(self._lines.starts[row["sequence"]].envelope_hash)
@@ -164,7 +187,7 @@ class _Taking:
             line = self._lines.ends[row["sequence"]]
             sizes[row["account"]] += size(line)
             if line.outcome not in NOT_REFUSED and not line.response_bytes:
-                refused.append((row["number"],))
+                refused.append((row["number"], line.outcome))
         self._use("bytes", sizes)
         lapsed = self._sql.for_all(_LAPSE, refused, now=self._lines.now)
         allowances.give_back(self._sql, ((row["account"], row["held"]) for row in lapsed))
@@ -177,16 +200,35 @@ class _Taking:
         self.accounts.update(numbers)
         self._used.update({(account, kind): number for account, number in numbers.items()})
 
-    def _see_to_rest(self, started: set[int], known: int) -> None:
-        """Lines that started nothing repeat an envelope, or have no lease. Notes the accounts of those."""
+    def _see_to_rest(self, started: set[int], known: int) -> list[Any]:
+        """Lines that started nothing new repeat an envelope, or have no lease. Notes the accounts of those.
+
+        Returns the exchanges that nothing was held for, and that start again.
+        """
         rest = [
             line for number, line in self._lines.starts.items() if number > known and number not in started
         ]
         named = [(lease,) for lease in {line.lease for line in rest}]
-        found = self._sql.for_all(_LEASES, named, node=self._lines.node)
-        accounts = {row["id"]: row["account"] for row in found}
-        self.rejected += sum(line.lease not in accounts for line in rest)
-        self.accounts.update(accounts.values())
+        leases = {row["id"]: row for row in self._sql.for_all(_LEASES, named, node=self._lines.node)}
+        repeated = [line for line in rest if line.lease in leases]
+        self.rejected += len(rest) - len(repeated)
+        self.accounts.update(lease["account"] for lease in leases.values())
+        return [row for line in repeated if (row := self._repeat(line, leases[line.lease]))]
+
+    def _repeat(self, line: Reserving, lease: Any) -> Any:
+        """A second stream with an envelope, which the bridge takes once at most.
+
+        Returns the exchange if nothing was held for it: it was refused, but this stream may not be.
+        """
+        stream: dict[str, Value] = {
+            "envelope_hash": line.envelope_hash,
+            "node": self._lines.node,
+            "sequence": line.sequence,
+            "expires_at": line.expires_at,
+        }
+        if self._sql.one(_REPEAT, **stream):
+            return None
+        return self._sql.one(_START_AGAIN, **stream, account=lease["account"], token=lease["token"])
 
     def _hold(self, new: Sequence[Any]) -> None:
         """Takes from allowances what is held for the exchanges. Without it, a receipt needs room."""

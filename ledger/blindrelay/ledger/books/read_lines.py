@@ -11,7 +11,6 @@ from blindrelay.ledger.books.account_rows import MAX_AMOUNT
 from blindrelay.ledger.books.exchange_rows import End, Start
 from blindrelay.v1.envelope import EnvelopeError, parse_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
-from blindrelay.v1.limits import CLOCK_TOLERANCE
 
 GRACE_SECONDS: Final = 120
 """Seconds after an exchange's deadline: its receipt is under way."""
@@ -109,8 +108,9 @@ def _read(sequence: int, line: Start, now: int) -> Reserving | None:
         envelope = parse_envelope(line.envelope)
     except EnvelopeError:
         return None
-    # The client chose this time, and a bridge refuses one that is further ahead.
-    issued_at = min(envelope.issued_at, now + CLOCK_TOLERANCE)
-    expires_at = issued_at + min(line.deadline_seconds, MAX_DEADLINE) + GRACE_SECONDS
+    # The client chose issued_at, so it does not decide how long units are held. A watermark goes by it, and
+    # the bridge's clock may be ahead of this one.
+    issued_at = min(envelope.issued_at, now + MAX_DEADLINE)
+    expires_at = now + min(line.deadline_seconds, MAX_DEADLINE) + GRACE_SECONDS
     envelope_hash = hashlib.sha256(line.envelope).digest()
     return Reserving(sequence, line.lease, envelope_hash, envelope, issued_at, expires_at)
