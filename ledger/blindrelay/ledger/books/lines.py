@@ -178,7 +178,7 @@ class _Taking:
         self._used.update({(account, kind): number for account, number in numbers.items()})
 
     def _see_to_rest(self, started: set[int], known: int) -> None:
-        """Lines that started nothing repeat an envelope, or have no lease. Notes the accounts of those."""
+        """Rejects the start lines without a lease here. Others that began nothing repeat an envelope."""
         rest = [
             line for number, line in self._lines.starts.items() if number > known and number not in started
         ]
