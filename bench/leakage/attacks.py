@@ -72,24 +72,22 @@ MODELS: Final[dict[str, Model]] = {"random forest": forest, "gradient boosting":
 
 def scores(rows: Array, classes: Sequence[Any], groups: Sequence[Any], model: Model, seed: int) -> Array:
     """For each row of features the chances of all classes, by a model that was not trained with its group."""
-    known, wanted = np.unique(np.array(list(map(str, classes))), return_inverse=True)
-    _, grouped = np.unique(np.array(list(map(str, groups))), return_inverse=True)
-    found = np.zeros((len(rows), len(known)))
+    wanted, grouped = _numbered(classes), _numbered(groups)
+    found = np.zeros((len(rows), wanted.max() + 1))
 
     def fill(train: Array, test: Array) -> None:
         fitted = model(seed).fit(rows[train], wanted[train])
         found[np.ix_(test, fitted.classes_)] = fitted.predict_proba(rows[test])
 
-    folds = GroupKFold(min(5, grouped.max() + 1))
+    folds = GroupKFold(min(5, grouped.max() + 1)).split(rows, wanted, grouped)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda fold: fill(*fold), folds.split(rows, wanted, grouped)))
+        list(pool.map(fill, *zip(*folds, strict=True)))
     return found
 
 
 def hits(found: Array, classes: Sequence[Any]) -> Array:
     """For each trace 1.0 if the likeliest class is right."""
-    wanted = np.unique(np.array(list(map(str, classes))), return_inverse=True)[1]
-    return (found.argmax(axis=1) == wanted).astype(float)
+    return (found.argmax(axis=1) == _numbered(classes)).astype(float)
 
 
 def share(found: Array, chosen: Array) -> float:
@@ -99,7 +97,7 @@ def share(found: Array, chosen: Array) -> float:
 
 def precision(found: Array, classes: Sequence[Any], chosen: Array) -> float:
     """The average over classes of the area under precision and recall, for the chosen traces."""
-    wanted = np.unique(np.array(list(map(str, classes))), return_inverse=True)[1][chosen]
+    wanted = _numbered(classes)[chosen]
     present = [each for each in range(found.shape[1]) if (wanted == each).any()]
     areas = [average_precision_score(wanted == each, found[chosen, each]) for each in present]
     return float(np.mean(areas))
@@ -113,7 +111,7 @@ def chance_precision(found: Array, classes: Sequence[Any], seed: int) -> float:
 
 def rare_precision(found: Array, classes: Sequence[Any], recall: float, rarity: float) -> float:
     """The average precision at a recall, if one trace in `rarity` + 1 is of the class."""
-    wanted = np.unique(np.array(list(map(str, classes))), return_inverse=True)[1]
+    wanted = _numbered(classes)
     values = []
     for each in range(found.shape[1]):
         own, others = found[wanted == each, each], found[wanted != each, each]
@@ -125,7 +123,7 @@ def rare_precision(found: Array, classes: Sequence[Any], recall: float, rarity: 
 
 def interval(value: Callable[[Array], float], groups: Sequence[Any], seed: int) -> tuple[float, float]:
     """95 % of what `value` gives for samples of whole groups, drawn with replacement."""
-    _, grouped = np.unique(np.array(list(map(str, groups))), return_inverse=True)
+    grouped = _numbered(groups)
     members = [np.flatnonzero(grouped == group) for group in range(grouped.max() + 1)]
     chance = np.random.default_rng(seed)
     drawn = [
@@ -134,6 +132,11 @@ def interval(value: Callable[[Array], float], groups: Sequence[Any], seed: int) 
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _numbered(values: Sequence[Any]) -> Array:
+    """For each value the place of its text among all texts, in order."""
+    return np.unique(np.array(list(map(str, values))), return_inverse=True)[1]
 
 
 def _row(records: Sequence[tuple[float, int]]) -> list[float]:

@@ -69,7 +69,11 @@ def _known(known: list[str], plan: Plan, chance: random.Random) -> list[_Placed]
     return [
         _placed(
             (draw, plan.strict_draws, plan.draws, _STRICT),
-            *(text, USUAL, chance, plan, {"game": "identify", "answer": number}),
+            text,
+            USUAL,
+            chance,
+            plan,
+            {"game": "identify", "answer": number},
         )
         for number, text in enumerate(known)
         for draw in range(plan.strict_draws)
@@ -81,7 +85,10 @@ def _about_topics(plan: Plan, chance: random.Random) -> list[_Placed]:
     return [
         _placed(
             (int(text.prompt.rpartition("/")[2]), plan.shaped_prompts, plan.prompts, _SHAPED),
-            *(text.words, USUAL, chance, plan),
+            text.words,
+            USUAL,
+            chance,
+            plan,
             {"game": "topic", "topic": text.topic, "prompt": text.prompt},
         )
         for text in texts
@@ -94,7 +101,11 @@ def _by_models(plan: Plan, chance: random.Random) -> list[_Placed]:
     return [
         _placed(
             (place, count, plan.model_texts, _STRICT),
-            *(text, rhythm, chance, plan, {"game": "model", "model": number, "prompt": place}),
+            text,
+            rhythm,
+            chance,
+            plan,
+            {"game": "model", "model": number, "prompt": place},
         )
         for number, rhythm in enumerate(MODELS)
         for place, text in enumerate(said)

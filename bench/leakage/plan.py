@@ -15,9 +15,8 @@ class Plan:
         answers, draws: known answers, and how often each is given, with fresh gaps.
         prompts: of each topic; each has two answers.
         model_texts: texts that each model says.
-        strict_draws, shaped_prompts, strict_model_texts: multiples of them, for `strict`, and those of
-            prompts for `balanced`, too. These aims are close to chance, and of few tries a few lucky ones
-            would miss them.
+        strict_draws, shaped_prompts, strict_model_texts: the same for `strict`; shaped_prompts for
+            `balanced`, too. Their aims are close to chance: with few tries, a few lucky ones would miss them.
         longest: seconds of an answer at most.
         parallel: exchanges at once, by shape.
         conversations, tunnel_draws: conversations in tunnels, and how often each is held.

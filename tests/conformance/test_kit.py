@@ -72,8 +72,8 @@ def test_program_that_supports_nothing_fails(mode: list[str]) -> None:
     [
         ("import sys; sys.exit(3)", "the program ended without an answer, with exit code 3"),
         ("import time; time.sleep(600)", "the program gave no answer in 1 seconds"),
-        ("print('hello', flush=True); input(); input()", "something else than a JSON object: b'hello\\\\n'"),
-        ("print([], flush=True); input(); input()", "something else than a JSON object: b'[]\\\\n'"),
+        ("print('hello', flush=True); input(); input()", "something other than a JSON object: b'hello\\\\n'"),
+        ("print([], flush=True); input(); input()", "something other than a JSON object: b'[]\\\\n'"),
         ("print('{\"piece\": 1}', flush=True); input(); input()", "a piece is not hexadecimal: 1"),
     ],
     ids=["dies", "hangs", "prints text", "prints a list", "prints a wrong piece"],

@@ -118,7 +118,9 @@ class Ledger:
                 on_ready(listening)
 
             await serve_until_stopped(
-                *(server, self._admission, self._config.drain_seconds),
+                server,
+                self._admission,
+                self._config.drain_seconds,
                 on_ready=ready,
                 on_drain=self._drain,
                 rereading=lambda: self._log.told(Event.REREAD),
@@ -151,7 +153,9 @@ class Ledger:
                     self._running(*self._works()),
                 ):
                     relays = listen(
-                        *(server, config.listen, config.tls),
+                        server,
+                        config.listen,
+                        config.tls,
                         plaintext=config.plaintext,
                         on_problem=lambda _: self._log.event(Event.CERTIFICATES_UNUSABLE),
                     )

@@ -98,7 +98,7 @@ class Bridge:
             return None
         names = [provider.name for provider in self._config.providers]
         prices = self._config.billing.prices
-        return Billing(*(prices, self._outbox, signatory, self._clock, names), self.log.note, self.log.fault)
+        return Billing(prices, self._outbox, signatory, self._clock, names, self.log.note, self.log.fault)
 
     def _new_keys(self, signatory: Signatory) -> EpochKeys:
         billing = self._billing
@@ -112,7 +112,8 @@ class Bridge:
             return b"" if billing is None else billing.prices.hash
 
         keys = EpochKeys(
-            *(signatory, self._clock),
+            signatory,
+            self._clock,
             epoch=self._config.epoch,
             on_change=on_change,
             price_table_hash=price_table_hash,
@@ -151,7 +152,9 @@ class Bridge:
                     self.log.note(Event.PLAINTEXT)
 
             await serve_until_stopped(
-                *(server, self.admission, self._config.drain),
+                server,
+                self.admission,
+                self._config.drain,
                 on_ready=ready,
                 on_drain=self.begin_to_drain,
                 rereading=lambda: self.log.told(Event.REREAD),

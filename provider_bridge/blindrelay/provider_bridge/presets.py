@@ -22,7 +22,7 @@ class Preset:
     """A provider that is known by name.
 
     Attributes:
-        origin: of its API, or None if everyone runs a server of their own.
+        origin: of its API, or None if each operator has a server of their own.
         cache: the layer of a description with the rules for its prompt cache.
         stateless: what bodies may hold with an injected credential, with that layer.
         compatible, anthropic: where the APIs in these two dialects begin, or None.

@@ -77,7 +77,9 @@ class Relay:
                 on_ready(address)
 
             await serve_until_stopped(
-                *(server, self._admission, self._config.drain_seconds),
+                server,
+                self._admission,
+                self._config.drain_seconds,
                 on_ready=ready,
                 on_drain=self._drain,
                 rereading=lambda: self._audit_log.told(Event.REREAD),

@@ -53,7 +53,7 @@ class ScriptedProvider:
         """Answers each request for which no reply is queued with what `handler` returns for it.
 
         It is called in the event loop of the provider, and may be a coroutine function. If it raises or
-        returns something else than a Reply, the response is an error with status 500 that says so.
+        returns something other than a Reply, the response is an error with status 500 that says so.
         """
         self._handler = handler
 

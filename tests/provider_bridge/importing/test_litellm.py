@@ -99,7 +99,7 @@ NOT_TAKEN: dict[str, tuple[dict[str, Any], str]] = {
     "no model": ({"api_key": "sk-x"}, "it needs model_name and litellm_params.model"),
     "no address": ({"model": "azure/gpt"}, "it has no api_base"),
     "address unset": ({"model": "azure/g", "api_base": "os.environ/NOT_SET"}, "in NOT_SET, which is not set"),
-    "no URL": ({"model": "openai/g", "api_base": "models.example"}, "its base URL is not one"),
+    "no URL": ({"model": "openai/g", "api_base": "models.example"}, "its base URL is not a valid URL"),
     "plain http": ({"model": "openai/g", "api_base": "http://10.0.0.7/v1"}, "plain http to another machine"),
     "at the root": ({"model": "openai/g", "api_base": "https://a.example/"}, "at the root of its address"),
     "two stars": ({"model": "openai/*-*"}, "a name has a * that the bridge cannot replace"),
@@ -107,7 +107,7 @@ NOT_TAKEN: dict[str, tuple[dict[str, Any], str]] = {
     "a model with spaces": ({"model": "openai/g 1"}, "a model's name has spaces"),
     "weight": ({"model": "openai/g", "weight": 0}, "its weight is 0"),
     "weight is text": ({"model": "openai/g", "weight": "2"}, "its weight is not a number"),
-    "model is a list": ({"model": ["openai/g"]}, "its model is not a text"),
+    "model is a list": ({"model": ["openai/g"]}, "its model is not a string"),
 }
 
 

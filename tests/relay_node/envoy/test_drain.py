@@ -94,7 +94,7 @@ def test_exchanges_that_do_not_end_are_an_error(folder: Path) -> None:
 
 
 def test_envoy_that_does_not_run_is_an_error(folder: Path) -> None:
-    with pytest.raises(StartError, match="it does not run"):
+    with pytest.raises(StartError, match="it is not running"):
         drained(folder)
 
 

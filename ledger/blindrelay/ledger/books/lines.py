@@ -201,7 +201,7 @@ class _Taking:
         self._used.update({(account, kind): number for account, number in numbers.items()})
 
     def _see_to_rest(self, started: set[int], known: int) -> list[Any]:
-        """Lines that started nothing new repeat an envelope, or have no lease. Notes the accounts of those.
+        """Rejects the start lines without a lease here. Others that began nothing new repeat an envelope.
 
         Returns the exchanges that nothing was held for, and that start again.
         """

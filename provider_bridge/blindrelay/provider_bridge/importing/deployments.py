@@ -73,7 +73,7 @@ class Deployment:
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name) or not NAME.fullmatch(self.model):
-            raise NotTakenError("a model's name has spaces, other characters than ASCII, or more than 256")
+            raise NotTakenError("a model's name has spaces, non-ASCII characters, or over 256 characters")
         if self.name.count(STAR) > 1 or self.model.count(STAR) > self.name.count(STAR):
             raise NotTakenError("a name has a * that the bridge cannot replace")
 
@@ -125,7 +125,7 @@ def api_at(preset: str, url: str | None, *, adds_version: bool) -> Api:
         parts = urlsplit(url.strip())
         origin = parse_origin(f"{parts.scheme}://{parts.netloc}")
     except (UrlError, ValueError):
-        raise NotTakenError("its base URL is not one") from None
+        raise NotTakenError("its base URL is not a valid URL") from None
     if origin.scheme == "http" and not origin.is_loopback:
         raise NotTakenError(f"{origin} is plain http to another machine, which the bridge refuses: use https")
     return Api(preset, str(origin), _base(preset, parts.path.rstrip("/"), adds_version=adds_version))
@@ -148,7 +148,7 @@ def text_of(values: dict[str, Any], key: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise NotTakenError(f"its {key} is not a text")
+        raise NotTakenError(f"its {key} is not a string")
     return value.strip()
 
 

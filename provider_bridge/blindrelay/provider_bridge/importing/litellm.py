@@ -138,7 +138,7 @@ class _Reader:
         url = self._resolved(text_of(params, "api_base") or text_of(params, "base_url"))
         preset, model = _preset(model, text_of(params, "custom_llm_provider"), has_url=url is not None)
         if preset in _OWN_SERVERS and preset != "ollama" and url is None:
-            raise NotTakenError("it has no api_base, and everyone has a server of their own")
+            raise NotTakenError("it has no api_base, and its provider has no address of its own")
         weight, order = number_of(params, "weight"), number_of(params, "order")
         if weight == 0:
             raise NotTakenError("its weight is 0")
@@ -234,7 +234,7 @@ def _preset(model: str, provider: str | None, *, has_url: bool) -> tuple[str, st
     if prefix not in _PRESETS:
         raise NotTakenError(f"the bridge has no preset for {prefix}")
     if prefix in ("custom_openai", "llamafile", "lm_studio", "openai_like") and not has_url:
-        raise NotTakenError("it has no api_base, and everyone has a server of their own")
+        raise NotTakenError("it has no api_base, and its provider has no address of its own")
     return _PRESETS[prefix], rest
 
 

@@ -125,7 +125,7 @@ def _api(values: dict[str, Any]) -> Api:
     else:
         raise NotTakenError(f"the bridge has no preset for channels of type {kind}")
     if not url and (preset == "azure" or kind in _COMPATIBLE):
-        raise NotTakenError("it has no base_url, and everyone has a server of their own")
+        raise NotTakenError("it has no base_url, and its provider has no address of its own")
     return api_at(preset, url, adds_version=True)
 
 

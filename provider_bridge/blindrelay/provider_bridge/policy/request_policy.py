@@ -133,7 +133,7 @@ def _check_unsupported(head: RequestHead) -> None:
     if head.on_disconnect not in (ON_DISCONNECT_UNSPECIFIED, ON_DISCONNECT_CANCEL):
         raise RequestError(ERROR_CODE_UNSUPPORTED, "only on_disconnect CANCEL is supported")
     if head.rounding not in Rounding.values():
-        raise RequestError(ERROR_CODE_UNSUPPORTED, "units cannot be rounded like that")
+        raise RequestError(ERROR_CODE_UNSUPPORTED, "the request's rounding is not one of this version")
     if len(head.price_table_hash) not in (0, HASH_SIZE):
         raise RequestError(ERROR_CODE_MALFORMED, f"the hash of a price table is not {HASH_SIZE} bytes")
 

@@ -33,7 +33,7 @@ def shape_of(head: RequestHead) -> CellShape | None:
     """The shape that the client asks for, or None. Raises RequestError for one that this version lacks."""
     shaping = head.shaping
     if shaping.profile not in _SHAPES or shaping.tick_class or shaping.cell_class:
-        raise RequestError(ERROR_CODE_UNSUPPORTED, "the response cannot be shaped like that")
+        raise RequestError(ERROR_CODE_UNSUPPORTED, "the request's shaping is not one of this version")
     return _SHAPES[shaping.profile]
 
 

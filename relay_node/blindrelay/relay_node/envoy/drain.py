@@ -69,7 +69,7 @@ def _ask(admin: Path, method: str, path: str) -> bytes:
         response = connection.getresponse()
         answer = response.read()
     except (OSError, http.client.HTTPException):
-        raise StartError(f"Envoy does not answer at {admin}: it does not run") from None
+        raise StartError(f"Envoy does not answer at {admin}: it is not running") from None
     finally:
         connection.close()
     if response.status != http.client.OK:

@@ -99,7 +99,7 @@ class Program:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise ProgramError(f"the program answered with something else than a JSON object: {line[:60]!r}")
+            raise ProgramError(f"the program answered with something other than a JSON object: {line[:60]!r}")
         return answer
 
     def _kill(self) -> None:
