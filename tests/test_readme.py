@@ -30,11 +30,13 @@ COMMANDS = [
 
 EXAMPLE = re.compile(r"blindrelay://TOKEN@relay\.example:443\?bridge=br1…")
 PROGRAM = """
-import anthropic, openai, os
+import os
 asked = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16}
 if "OPENAI_BASE_URL" in os.environ:
+    import openai
     print(openai.OpenAI().chat.completions.create(**asked).choices[0].message.content)
 else:
+    import anthropic
     print(anthropic.Anthropic().messages.create(**asked).content[0].text)
 """
 

@@ -14,14 +14,17 @@ import argparse
 import hashlib
 import importlib
 import importlib.util
+import json
+import queue
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
 from .target import Target
 
@@ -36,6 +39,7 @@ INPUT_SECONDS: Final = 60
 MEMORY_MIB: Final = 1_024
 """For one process. The interpreter and its libraries take a tenth of it."""
 
+_FORKING: Final = (sys.executable, "-m", "tests.fuzz.forking")
 _EXCEPTION: Final = re.compile(r"=== Uncaught Python exception: ===\n(.*)")
 _OTHER_END: Final = re.compile(r"ERROR: libFuzzer: (.*)")
 
@@ -64,15 +68,45 @@ class Outcome:
         return f"{columns}  {self.finding or 'none'}"
 
 
+class Forking:
+    """A process that forks one for each target. Its own output goes to a file."""
+
+    def __init__(self, registry: str, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as file:
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": file}
+            self._process = subprocess.Popen([*_FORKING, registry], cwd=ROOT, text=True, **pipes)
+        self._log = log
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def exit_code(self, target: str, log: Path, options: Sequence[str]) -> int:
+        """Runs one target. Raises RuntimeError if no process can be forked for it."""
+        requests, codes = self._process.stdin, self._process.stdout
+        assert requests is not None
+        assert codes is not None
+        with suppress(BrokenPipeError):
+            print(json.dumps([target, str(log), *options]), file=requests, flush=True)
+        if not (code := codes.readline()):
+            raise RuntimeError(self._log.read_text("utf-8", "replace"))
+        return int(code)
+
+
 @dataclass(frozen=True)
 class Runner:
     """How targets are run.
 
     Attributes:
+        free: processes that run no target, at least one for each thread that calls fuzz().
         runs: executions of each, 0 for no limit; seconds: for each, 0 for no limit.
         seed: of the inputs; 0 for new ones in every run.
     """
 
+    free: queue.SimpleQueue[Forking]
     runs: int
     seconds: int
     seed: int = 0
@@ -89,20 +123,15 @@ class Runner:
         for seed in target.seeds():
             (seeds / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
         options = [*self._options(target), f"-artifact_prefix={crashers}/", *map(str, folders)]
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.fuzz.one", target.decode.__module__, target.name, *options],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        (self.work / target.name / "log").write_text(done.stderr + done.stdout)
+        log, process = self.work / target.name / "log", self.free.get()
+        try:
+            code = process.exit_code(target.name, log, options)
+        finally:
+            self.free.put(process)
         for folder in (self.kept / target.name, crashers):
             if not any(folder.iterdir()):
                 folder.rmdir()
-        return _outcome(target.name, done.returncode, done.stderr + done.stdout)
+        return _outcome(target.name, code, log.read_text("utf-8", "replace"))
 
     def _options(self, target: Target) -> list[str]:
         limits = [
@@ -164,10 +193,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (options.runs or options.seconds):
         print("a run without --runs or --seconds would never end", file=sys.stderr)
         return 2
-    runner = Runner(options.runs, options.seconds, options.seed, options.work, options.kept, options.crashers)
     print(f"{'target':22}{'executions':>12}{'per s':>10}{'edges':>8}  finding", flush=True)
-    found = False
-    with ThreadPoolExecutor(options.jobs) as pool:
+    found, free = False, queue.SimpleQueue[Forking]()
+    folders = (options.work, options.kept, options.crashers)
+    runner = Runner(free, options.runs, options.seconds, options.seed, *folders)
+    with ExitStack() as stack:
+        for job in range(options.jobs):
+            log = options.work / f"forking-{job}.log"
+            free.put(stack.enter_context(Forking(options.registry, log)))
+        pool = stack.enter_context(ThreadPoolExecutor(options.jobs))
         for outcome in pool.map(runner.fuzz, [known[name] for name in options.targets or known]):
             print(outcome.row, flush=True)
             found = found or outcome.finding is not None

@@ -13,7 +13,7 @@ import pytest
 
 from .distil import distilled
 from .registry import TARGETS
-from .run import CRASHERS, KEPT, main
+from .run import CRASHERS, KEPT, Forking, main
 from .target import Target
 
 needs_atheris = pytest.mark.skipif(
@@ -83,10 +83,10 @@ def test_corpus_is_small_and_has_targets() -> None:
 
 
 @needs_atheris
-@pytest.mark.timeout(2_400)  # it starts a process for each target
+@pytest.mark.timeout(2_400)
 def test_short_run_finds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = ["--work", str(tmp_path / "work"), "--crashers", str(tmp_path / "crashers")]
-    code = main(["--runs", "500", "--seconds", "60", "--seed", "1", "--jobs", "2", *places])
+    code = main(["--runs", "500", "--seconds", "60", "--seed", "1", *places])
     table = capsys.readouterr().out
     assert code == 0, table
     edges = {line.split()[0]: int(line.split()[3]) for line in table.splitlines()[1:]}
@@ -116,13 +116,23 @@ def test_broken_target_is_found(
     monkeypatch.delitem(sys.modules, "broken_targets", raising=False)
     folders = {name: tmp_path / name for name in ("work", "kept", "crashers")}
     places = [word for option, folder in folders.items() for word in (f"--{option}", str(folder))]
-    code = main(["--registry", "broken_targets", "--runs", "20000", "--seed", "1", *places, name])
+    options = ["--registry", "broken_targets", "--runs", "20000", "--seed", "1", "--jobs", "2"]
+    code = main([*options, *places, name])
     saved = list(folders["crashers"].glob(f"{name}/crash-*"))
     if found is None:
         assert (code, saved) == (0, [])
     else:
         assert (code, len(saved)) == (1, 1)
         assert found in capsys.readouterr().out
+
+
+@needs_atheris
+def test_registry_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+    with (
+        Forking("no_such_registry", tmp_path / "log") as process,
+        pytest.raises(RuntimeError, match="No module named 'no_such_registry'"),
+    ):
+        process.exit_code("url", tmp_path / "url", [])
 
 
 def test_distilling_keeps_inputs_that_reach_something_new() -> None:

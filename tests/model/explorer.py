@@ -71,23 +71,43 @@ def mutants() -> frozenset[str]:
 
 
 class _Question:
-    """A predicate of the model over states and names, evaluated until it is true for each name."""
+    """A predicate of the model over states and names, evaluated until it is true for each name.
+
+    In most states it is false for all that are left, which one term asks at once.
+    """
 
     def __init__(self, model: Any, predicate: str, sort: str) -> None:
         self.found: dict[str, Rules] = {}
-        self._predicate = model.parseTerm(f"{predicate}(W:World, N:{sort})").symbol()
-        self._open = {name: model.parseTerm(name) for name in sorted(constants(sort))}
+        self._model = model
+        self._state = model.parseTerm("W:World")
+        self._open = {name: f"{predicate}(W:World, {name})" for name in sorted(constants(sort))}
+        self._any = self._any_of_open()
 
     def ask(self, state: Any, way: Callable[[], Rules]) -> None:
         """Raises ValueError if the model's equations do not give true or false."""
-        for name, term in list(self._open.items()):
-            result = self._predicate.makeTerm([state, term])
-            result.reduce()
-            if str(result) == "true":
+        substitution = maude.Substitution({self._state: state})
+        if _value(self._any, substitution) == "false":
+            return
+        for name, asked in list(self._open.items()):
+            value = _value(self._model.parseTerm(asked), substitution)
+            if value == "true":
                 self.found[name] = way()
                 del self._open[name]
-            elif str(result) != "false":
-                raise ValueError(f"neither true nor false: {result}")
+            elif value != "false":
+                raise ValueError(f"neither true nor false: {value}")
+        self._any = self._any_of_open()
+
+    def _any_of_open(self) -> Any:
+        text = "false"
+        for asked in self._open.values():
+            text = f"if {asked} then true else {text} fi"
+        return self._model.parseTerm(text)
+
+
+def _value(term: Any, substitution: Any) -> str:
+    result = substitution.instantiate(term)
+    result.reduce()
+    return str(result)
 
 
 def _states(model: Any, start: str) -> Iterator[tuple[Any, Callable[[], Rules]]]:

@@ -10,6 +10,7 @@ from tests.mutants.mutant import ROOT, Mutant, MutantError, load_caught, load_mu
 from tests.mutants.run import main
 
 MUTANTS = load_mutants()
+EACH_CAUGHT = load_caught()
 
 SEALING = "sealing/blindrelay/sealing/records.py"
 RECORDS = "tests/sealing/test_records.py"
@@ -61,7 +62,7 @@ def test_tests_of_a_mutant_exist(mutant: Mutant) -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=by_name)
 def test_mutant_was_caught_by_an_existing_test(mutant: Mutant) -> None:
     """If it fails: make mutants ARGS='--write NAME'."""
-    caught = load_caught()[mutant.name]
+    caught = EACH_CAUGHT[mutant.name]
     assert caught
     for file in caught:
         assert (ROOT / file).is_file()
@@ -69,7 +70,7 @@ def test_mutant_was_caught_by_an_existing_test(mutant: Mutant) -> None:
 
 
 def test_only_existing_mutants_are_recorded() -> None:
-    assert set(load_caught()) == {mutant.name for mutant in MUTANTS}
+    assert set(EACH_CAUGHT) == {mutant.name for mutant in MUTANTS}
 
 
 @pytest.mark.parametrize("text", ["", "old old"], ids=["never", "twice"])
