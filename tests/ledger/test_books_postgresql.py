@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import psycopg
 import pytest
 
+from blindrelay.ledger.audit_log import AuditLog
 from blindrelay.ledger.books import Books, BooksError, End, InvalidError, open_books, postgresql
 from blindrelay.ledger.books.errors import BusyError
 from blindrelay.ledger.books.postgresql_link import LOCK, end_batch, errors
 from blindrelay.ledger.books.schema import migrations
+from blindrelay.ledger.config import LedgerConfig
+from blindrelay.ledger.server import _open_books
+from blindrelay.serving import Address
 from tests.patience import wait_for
 
 from .postgres_server import Server
@@ -206,8 +212,12 @@ def older(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_an_upgrade_waits_for_a_reader(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between its attempts it holds no lock, so that other ledgers go on."""
-    pauses = []
+    """It says so once. Between its attempts it holds no lock, so that other ledgers go on."""
+    pauses: list[float] = []
+    lines: list[str] = []
+    log = AuditLog(write=lines.append)
+    here = Path("unused")
+    config = LedgerConfig(Address("127.0.0.1", 0), here, older, Address("127.0.0.1", 0), here, ())
     with psycopg.connect(older) as reader, psycopg.connect(older, autocommit=True) as ledger:
         reader.execute("SELECT * FROM exchange")
 
@@ -220,9 +230,10 @@ def test_an_upgrade_waits_for_a_reader(older: str, monkeypatch: pytest.MonkeyPat
                 reader.commit()
 
         monkeypatch.setattr(open_books, "time", Mock(monotonic=time.monotonic, sleep=pause))
-        with Books(older) as books:
+        with _open_books(config, log) as books:
             assert balance(books) == 5
     assert pauses == [open_books.PAUSE_SECONDS] * 2
+    assert [json.loads(line)["event"] for line in lines] == ["books_busy"]
 
 
 def test_a_reader_that_does_not_end_is_an_error_that_says_what_to_do(

@@ -137,7 +137,7 @@ def test_ledger_is_read(folder: Path) -> None:
         (GOOD, ("--workers", "0"), "argument --workers: 0 is not a number from 1 to 64"),
         (GOOD, ("--workers", "65"), "argument --workers: 65 is not a number from 1 to 64"),
         (GOOD, ("--workers", "two"), "argument --workers: two is not a number"),
-        (GOOD, ("--port", "1"), "unrecognized arguments: --port 1"),
+        (GOOD, ("--port", "1"), "unrecognized arguments: --port 1 (see blindrelay-relay serve --help)"),
         (
             "plaintext = true\n" + GOOD.replace("127.0.0.1:0", "nowhere.invalid:1"),
             ("--workers", "2"),

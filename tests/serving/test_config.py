@@ -81,6 +81,16 @@ def test_defaults_and_values_are_read(tmp_path: Path) -> None:
         ('paths = ["p", 1]\n' + GOOD, "paths must be an array of strings"),
         ("limits = 1\n" + GOOD, "limits must be a table"),
         (WITHOUT_PARTS, "part is missing: at least one [[part]] section is needed"),
+        (GOOD.replace("name", "nmae"), "name is missing: a string is needed. Is nmae a misspelling of it?"),
+        (GOOD.replace("name", "alais"), "name is missing: a string is needed"),
+        (
+            GOOD.replace("[part]", "[prat]"),
+            "part is missing: at least one [[part]] section is needed. Is prat a misspelling of it?",
+        ),
+        (
+            GOOD.replace("id", "idd", 1),
+            "part[0].id is missing: a string is needed. Is part[0].idd a misspelling",
+        ),
         (WITHOUT_PARTS + "part = [1]\n", "part must be an array of tables, [[part]]"),
         (WITHOUT_PARTS + "[part]\n", "part must be an array of tables, [[part]]"),
         (GOOD.replace("127.0.0.1:1", "here"), 'listen = "here" is not an address'),

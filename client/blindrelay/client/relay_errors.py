@@ -39,7 +39,7 @@ _SENTENCES: Final = {
     OuterStatus.MALFORMED: "the relay says that the exchange is malformed",
     OuterStatus.UNAUTHENTICATED: "the relay does not know this access token: ask its operator for one",
     OuterStatus.LEASE_UNKNOWN: "the relay does not know the lease that it gave: try again",
-    OuterStatus.NOT_IN_SCOPE: "the relay says that this access token is not for this bridge or address",
+    OuterStatus.NOT_IN_SCOPE: "the relay does not allow this bridge, address or max_units to this token",
     OuterStatus.LIMIT_UNITS: "the account at the relay has no free units now: ask its operator for more",
     OuterStatus.LIMIT_EXCHANGES: "the account at the relay has no exchanges left in this period",
     OuterStatus.LIMIT_BYTES: "the account at the relay has no bytes left in this period",

@@ -30,6 +30,7 @@ class Event(Enum):
     BRIDGE_ELSEWHERE = "another ledger with the same books collects the bridge's receipts"
     BILL_REJECTED = "a receipt, watermark or price table did not verify, and was dropped"
     EVIDENCE_KEPT = "a receipt was kept as evidence and not charged: run blindrelay-ledger evidence"
+    BOOKS_BUSY = "waiting to bring the books up to date: another session, such as pg_dump, reads them"
     BOOKS_FAILED = "the books could not be written: check the disk"
     FAULT = "an internal error ended a call"
 
@@ -52,7 +53,7 @@ class Reason(Enum):
 
 _AT_ONCE: Final = frozenset(
     {Event.STARTED, Event.REREAD, Event.DRAINING, Event.STOPPED, Event.PLAINTEXT}
-    | {Event.BRIDGE_UP, Event.BRIDGE_DOWN, Event.BRIDGE_ELSEWHERE, Event.BOOKS_FAILED}
+    | {Event.BRIDGE_UP, Event.BRIDGE_DOWN, Event.BRIDGE_ELSEWHERE, Event.BOOKS_BUSY, Event.BOOKS_FAILED}
 )
 """Events of the process and of bridges. A caller could cause any other event."""
 

@@ -83,7 +83,7 @@ class Ledger:
         self._callers = Callers(
             TokenFile(config.tokens, on_problem=lambda _: self._log.event(Event.TOKENS_UNREADABLE))
         )
-        books = _open_books(config)
+        books = _open_books(config, self._log)
         self._books = AsyncBooks(books)
         self._nodes = Nodes(self._books, clock, since_boot, shared=isinstance(config.books, str))
         self._keys = LeaseKeys(books.lease_keys(int(clock())), time.monotonic)
@@ -260,8 +260,8 @@ class Ledger:
         self._log.event(Event.FAULT)
 
 
-def _open_books(config: LedgerConfig) -> Books:
+def _open_books(config: LedgerConfig, log: AuditLog) -> Books:
     try:
-        return Books(config.books)
+        return Books(config.books, on_wait=lambda: log.event(Event.BOOKS_BUSY))
     except BooksError as error:
         raise StartError(str(error)) from None

@@ -157,9 +157,9 @@ def _identity_key(table: Table) -> Path | DelegatedKey:
         missing, given = (
             ("signing_key", "delegation") if signing_key is None else ("delegation", "signing_key")
         )
-        raise table.error(missing, f"is missing: {given} needs it")
+        raise table.missing(missing, f"{given} needs it")
     if identity_key is None:
-        raise table.error("identity_key", "is missing: give a path, or both signing_key and delegation")
+        raise table.missing("identity_key", "give a path, or both signing_key and delegation")
     if signing_key is not None or delegation is not None:
         raise table.error(
             "identity_key", "is given, and so is signing_key or delegation: give one or the other"

@@ -46,9 +46,7 @@ def read_provider(table: Table, environment: Mapping[str, str]) -> Provider:
     preset = _preset(table)
     origin = _origin(table, "origin") or preset.origin
     if origin is None:
-        raise table.error(
-            "origin", "is missing: this preset has none, because each operator has a server of their own"
-        )
+        raise table.missing("origin", "this preset has none, because each operator has a server of their own")
     target = _origin(table, "target") or origin
     if target.scheme == "http" and not target.is_loopback:
         raise table.error(

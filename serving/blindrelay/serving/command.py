@@ -32,6 +32,13 @@ Commands = Any
 class CommandParser(HonestParser):
     """An argument parser that raises ConfigError, so that its errors are one line like all others."""
 
+    def parse_known_args(self, *given: Any, **named: Any) -> Any:
+        """Raises ConfigError here for unknown arguments, so that the error names the command's own --help."""
+        known, unknown = super().parse_known_args(*given, **named)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} (see {self.prog} --help)")
 

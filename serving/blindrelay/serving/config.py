@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +59,13 @@ class Table:
     def error(self, key: str, problem: str) -> ConfigError:
         """An error about one key of this table, for the caller's own checks."""
         return ConfigError(f"{self._file}: {self._path(key)} {problem}")
+
+    def missing(self, key: str, needed: str) -> ConfigError:
+        """An error about a key that is absent. It names a key beside it that may be a misspelling."""
+        unread = self._values.keys() - self._known
+        alike = get_close_matches(key, sorted(unread), 1)
+        question = f". Is {self._path(alike[0])} a misspelling of it?" if alike else ""
+        return self.error(key, f"is missing: {needed}{question}")
 
     def text(self, key: str) -> str:
         """A string that is not empty."""
@@ -134,7 +142,7 @@ class Table:
         """The results of `build` for an array of one or more tables."""
         built = self.optional_tables(key, build)
         if not built:
-            raise self.error(key, f"is missing: at least one [[{key}]] section is needed")
+            raise self.missing(key, f"at least one [[{key}]] section is needed")
         return built
 
     def optional_tables(self, key: str, build: Callable[[Table], T]) -> tuple[T, ...]:
@@ -162,5 +170,5 @@ class Table:
 
     def _required(self, key: str, value: T | None, described: str) -> T:
         if value is None:
-            raise self.error(key, f"is missing: {described} is needed")
+            raise self.missing(key, f"{described} is needed")
         return value

@@ -108,7 +108,7 @@ def _add_scale(commands: Commands) -> None:
 def _add_attack(commands: Commands) -> None:
     attack = commands.add_parser("attack", help="watch a hostile relay fail: run attacks by name")
     attack.add_argument("names", nargs="*", metavar="NAME", help="which attacks to run")
-    attack.add_argument("--all", action="store_true", help="run them all, in less than a minute")
+    attack.add_argument("--all", action="store_true", help="run them all, which takes one to three minutes")
     attack.add_argument("--list", action="store_true", help="show their names, and what each does")
     attack.add_argument("--json", action="store_true", help="print one JSON line for each attack")
     attack.set_defaults(run=_attack)

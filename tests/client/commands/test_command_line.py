@@ -158,6 +158,17 @@ atexit.register(print, "reached", flush=True)
 sys.exit(code)
 """
 
+INTERRUPTED_BEFORE_A_COROUTINE_RUNS = """
+import sys
+from blindrelay.client.cli import main
+from blindrelay.client.portal import Portal
+def begin(portal, coroutine):
+    print("reached", flush=True)
+    raise KeyboardInterrupt
+Portal.begin = begin
+sys.exit(main({arguments!r}))
+"""
+
 OF_CHAT = ("click", "grpc", "nacl", "blindrelay.client.transport", "httpx")
 OF_PROXY = ("uvicorn", "starlette", "blindrelay.client.endpoint.server")
 
@@ -168,6 +179,7 @@ OF_PROXY = ("uvicorn", "starlette", "blindrelay.client.endpoint.server")
         *(INTERRUPTED_IN.format(module=module, arguments=["chat", "Well?"]) for module in OF_CHAT),
         *(INTERRUPTED_IN.format(module=module, arguments=["proxy", "--port", "0"]) for module in OF_PROXY),
         INTERRUPTED_AT_THE_END,
+        INTERRUPTED_BEFORE_A_COROUTINE_RUNS.format(arguments=["chat", "Well?"]),
     ],
 )
 def test_ctrl_c_while_a_command_starts_or_ends_is_quiet(program: str, to_bridge: ScriptedBridge) -> None:

@@ -62,7 +62,7 @@ DONE: list[tuple[str, dict[str, str], str, dict[str, Any], str]] = [
         {"units": "-1,000", "reference": "order 1"},
         "AddCredit",
         {"account": "acme", "units": -1_000, "reference": "order 1"},
-        "-1,000 units were added as order 1. The balance is 1,284,500.",
+        "1,000 units were taken back as order 1. The balance is 1,284,500.",
     ),
     (
         "/accounts/acme/state",

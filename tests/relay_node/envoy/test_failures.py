@@ -192,6 +192,19 @@ async def test_control_process_that_is_lost_and_back(
             await until(lambda: "ok" in outcomes(ledger))
 
 
+async def test_second_control_process_in_a_folder_does_not_start(bridge: FakeBridge, tmp_path: Path) -> None:
+    """It would take the socket and the files from the first one, and Envoy would refuse its leases."""
+    (tmp_path / "tokens").touch(0o600)
+    config = RelayConfig(Address("127.0.0.1", free_port()), tmp_path / "tokens", (bridge.pinned,))
+    async with control(config, tmp_path, KeptLog()) as first:
+        written = first.bootstrap.stat()
+        with pytest.raises(StartError, match=r"another control process uses .*: stop it first"):
+            ControlProcess(config, tmp_path / "relay.toml")
+        assert first.bootstrap.stat() == written
+    async with control(config, tmp_path, KeptLog()):
+        pass
+
+
 async def test_port_of_another_program_is_an_error(bridge: FakeBridge, tmp_path: Path) -> None:
     (tmp_path / "tokens").touch(0o600)
     with socket.create_server(("127.0.0.1", 0)) as other:

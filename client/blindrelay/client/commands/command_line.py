@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
@@ -92,6 +93,8 @@ def run_command_line(arguments: Sequence[str] | None) -> int:
     except MissingExtraError as error:
         return _failed(str(error), ExitCode.WRONG_INPUT)
     except click.Abort:
+        # Ctrl-C may come between making a coroutine and handing it over. Python would warn of that.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         return ExitCode.INTERRUPTED
     except SystemExit:
         if sys.stdout is streams[0]:

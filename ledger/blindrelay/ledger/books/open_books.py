@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from secrets import token_bytes
 from types import TracebackType
@@ -26,16 +27,24 @@ PAUSE_SECONDS: Final = 2.0
 class OpenBooks:
     """What the parts of the books share: the store, and where random bytes come from."""
 
-    def __init__(self, place: Path | str, *, random: Callable[[int], bytes] = token_bytes) -> None:
+    def __init__(
+        self,
+        place: Path | str,
+        *,
+        random: Callable[[int], bytes] = token_bytes,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
         """Opens the books and brings their schema up to date. Raises BooksError.
 
         Args:
             place: a SQLite file, which is made (0600) if need be, or a URL like "postgresql://host/database".
+            random: returns so many random bytes.
+            on_wait: is called once, if the schema cannot change before a reader of the books has ended.
         """
         self._random = random
         self._store = _store(place)
         try:
-            _bring_up_to_date(self._store)
+            _bring_up_to_date(self._store, on_wait)
         except BaseException:
             self._store.close()
             raise
@@ -77,10 +86,10 @@ class OpenBooks:
         return random_id(self._random)
 
 
-def _bring_up_to_date(store: Store) -> None:
+def _bring_up_to_date(store: Store, on_wait: Callable[[], None]) -> None:
     """Changes the schema as this release needs it. Raises BooksError."""
     deadline = time.monotonic() + UPDATE_SECONDS
-    while True:
+    for attempt in count():
         try:
             with store.writing() as sql:
                 migrate(sql, migrations(store.engine))
@@ -92,6 +101,8 @@ def _bring_up_to_date(store: Store) -> None:
                     f"them for {UPDATE_SECONDS:.0f} seconds, such as pg_dump or a long report. "
                     "Wait until it ends, or end it, and start again"
                 ) from error
+        if attempt == 0:
+            on_wait()
         time.sleep(PAUSE_SECONDS)
 
 

@@ -78,8 +78,10 @@ async def add_credit(visit: Visit, form: Form) -> Notice:
     done = await visit.ask(visit.admin.AddCredit, asked)
     if done.repeated_reference:
         return Notice(f"Nothing was changed: {asked.reference} is in the books already.", is_error=True)
+    done_with = "added" if asked.units >= 0 else "taken back"
     return Notice(
-        f"{asked.units:,} units were added as {asked.reference}. The balance is {done.account.balance:,}."
+        f"{abs(asked.units):,} units were {done_with} as {asked.reference}. "
+        f"The balance is {done.account.balance:,}."
     )
 
 

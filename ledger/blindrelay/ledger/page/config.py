@@ -55,5 +55,5 @@ def _listener(table: Table) -> PageListener:
     except ConfigError as error:
         raise table.error("listen", f"cannot be used: {error}") from None
     if listener.is_https and not listener.names and not listener.address.is_loopback:
-        raise table.error("names", "is missing: browsers need the host name that the certificate is for")
+        raise table.missing("names", "browsers need the host name that the certificate is for")
     return listener

@@ -69,9 +69,7 @@ def _target(table: Table, public: str, providers: Mapping[str, Provider]) -> Tar
     provider = _provider(table, providers)
     model = table.optional_text("model")
     if model is None and STAR in public:
-        raise table.error(
-            "model", f'is missing: for {public} it says where the * goes, such as "*" or "prefix-*"'
-        )
+        raise table.missing("model", f'for {public} it says where the * goes, such as "*" or "prefix-*"')
     if model is not None:
         _check_name(table, "model", model, stars=public.count(STAR))
     return Target(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVarTuple
 
 from blindrelay.relay_node.envoy.routes import Resource
-from blindrelay.serving import ConfigError
+from blindrelay.serving import ConfigError, StartError
 from blindrelay.serving.files import replace_file
 
 T = TypeVarTuple("T")
@@ -25,7 +25,10 @@ class EnvoyFolder:
     """Only this user may enter the folder: its files hold keys and tokens."""
 
     def __init__(self, path: Path) -> None:
-        """Makes the folder and the pipe if need be. Raises ConfigError."""
+        """Makes the folder and the pipe if need be.
+
+        Raises ConfigError, and StartError if another control process uses the folder.
+        """
         self._path = path.resolve()
         self._written: dict[str, tuple[object, ...]] = {}
         if len(os.fsencode(self._path)) > _MAX_FOLDER_PATH:
@@ -41,6 +44,8 @@ class EnvoyFolder:
                 os.mkfifo(self.pipe, 0o600)
             elif not stat.S_ISFIFO(self.pipe.stat().st_mode):
                 raise ConfigError(f"{self.pipe} is not a pipe: remove it")
+            if _answers(self.control):
+                raise StartError(f"another control process uses {path}: stop it first")
             self.control.unlink(missing_ok=True)
         except OSError as error:
             raise ConfigError(f"[envoy] folder = {path} cannot be used ({error.strerror})") from None
@@ -68,8 +73,7 @@ class EnvoyFolder:
     @property
     def envoy_runs(self) -> bool:
         """Whether an Envoy with this folder's configuration runs."""
-        with socket.socket(socket.AF_UNIX) as asking:
-            return asking.connect_ex(os.fspath(self.admin)) == 0
+        return _answers(self.admin)
 
     @property
     def pipe(self) -> Path:
@@ -94,3 +98,9 @@ class EnvoyFolder:
             text = json.dumps({"resources": made_of(*given)}, indent=1) + "\n"
             replace_file(self._path / f"{name}.json", text, "Envoy configuration")
             self._written[name] = given
+
+
+def _answers(path: Path) -> bool:
+    """Whether a process listens on the socket."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        return asking.connect_ex(os.fspath(path)) == 0

@@ -67,7 +67,7 @@ _REMEDIES: Final = {
     "identity_unknown": "the relay does not serve the pinned bridge: ask both operators",
     "ledger_unavailable": "wait, and try again; if it fails again, ask the relay's operator",
     "overloaded": "wait, and try again",
-    "not_in_scope": "use a token for this bridge and network: ask the relay's operator",
+    "not_in_scope": "ask the relay's operator which bridge, network and max_units the token is for",
     "limit_units": "ask the relay's operator for more units, or wait for the next period",
     "limit_exchanges": "wait for the next period, or ask the relay's operator",
     "limit_bytes": "wait for the next period, or ask the relay's operator",
