@@ -20,13 +20,14 @@ from blindrelay.relay_node.envoy import data_plane as module
 from blindrelay.relay_node.envoy import usage_pipe
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, ConfigError, StartError
+from blindrelay.serving.leases import beginning_of
 from blindrelay.testbed.ports import free_port
 from blindrelay.v1.envelope import routing_text
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.outer_status import OuterStatus
 from tests.patience import until
-from tests.relay_node.behind_envoy import eventually, in_front, outcome, published
+from tests.relay_node.behind_envoy import eventually, in_front, loaded, outcome, published
 from tests.relay_node.conftest import Billed, KeptLog, RunningRelay, StartBilled
 from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.fake_ledger import FakeLedger
@@ -65,6 +66,44 @@ async def test_end_that_is_never_told_is_made_up(
     monkeypatch.setattr(module, "LONGEST_SECONDS", -1_000.0)
     await until(lambda: outcomes(billed.ledger) == ["internal"])
     await finish(call)
+
+
+def make_careful(billed: Billed, monkeypatch: pytest.MonkeyPatch) -> module.DataPlane:
+    """Has the control process decide the account's exchanges from now on."""
+    assert isinstance(billed.relay.relay, ControlProcess)
+    plane = billed.relay.relay._data_plane
+    monkeypatch.setattr(plane._gate, "careful", lambda: {billed.account.name})
+    return plane
+
+
+@behind_envoy
+async def test_exchange_that_envoy_forwards_by_old_routes_is_counted_while_it_runs(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such an exchange may run for hours, and a client at its limit could collect them."""
+    plane = make_careful(billed, monkeypatch)
+    monkeypatch.setattr(plane._folder, "publish", lambda *_: None)
+    await until(lambda: bool(plane._careful))
+    call = await billed.leased.open(bridge.envelope())
+    await until(lambda: len(billed.ledger.starts()) == 1)
+    await finish(call)
+    await until(lambda: outcomes(billed.ledger) == ["ok"])
+
+
+@behind_envoy
+async def test_exchange_that_envoy_passes_on_is_counted_once(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that ends before its line is looked at."""
+    plane = make_careful(billed, monkeypatch)
+    await loaded(billed.relay, beginning_of(billed.account.name))
+    call = await billed.leased.open(bridge.envelope())
+    await until(lambda: bool(plane._running))
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+    await until(lambda: not plane._unsettled)
+    await finish(call)
+    await until(lambda: not plane._running)
+    assert (len(billed.ledger.starts()), outcomes(billed.ledger)) == (2, ["ok", "ok"])
 
 
 @behind_envoy

@@ -31,6 +31,9 @@ _MAX_RUNNING: Final = 1_000_000
 _WITHDRAW_SECONDS: Final = 0.5
 """Seconds for Envoy to stop deciding, and to write the lines of what it took before."""
 
+_SETTLED_SECONDS: Final = 1.0
+"""Seconds until Envoy has read new routes, and what it passes on has come."""
+
 _GRACE_SECONDS: Final = 10.0
 """Seconds for the line of a start whose lease has expired. Envoy itself allows two seconds."""
 
@@ -68,6 +71,7 @@ class DataPlane:
         self._keys: dict[bytes, str] = {}
         self._careful: frozenset[str] = frozenset()
         self._running: dict[str, _Exchange] = {}
+        self._unsettled: dict[str, _Exchange] = {}
         self._clock = clock
         self._withdrawn = False
         self._pipe = folder.pipe_number()
@@ -84,6 +88,7 @@ class DataPlane:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self._forget_lost()
+            self._settle()
             try:
                 self.publish()
             except ConfigError:
@@ -124,10 +129,11 @@ class DataPlane:
         if isinstance(usage, Start):
             self._start(usage)
         elif (exchange := self._running.pop(usage.stream, None)) is not None:
+            self._unsettled.pop(usage.stream, None)
             self._end(exchange, usage)
 
     def _start(self, start: Start) -> None:
-        """Notes an exchange, and counts it unless the control process gets it."""
+        """Notes an exchange, and counts it unless the control process should get it."""
         lease = self._gate.leases.read(start.lease, _GRACE_SECONDS)
         if lease is None or not forwards(start):
             return
@@ -141,6 +147,16 @@ class DataPlane:
         self._running[start.stream] = exchange
         if key_id in self._keys and lease.account not in self._careful:
             self._count(exchange)
+        else:
+            self._unsettled[start.stream] = exchange
+
+    def _settle(self) -> None:
+        """Counts what Envoy has forwarded by old routes: this process would have it otherwise."""
+        latest = self._clock() - _SETTLED_SECONDS
+        while self._unsettled and next(iter(self._unsettled.values())).since < latest:
+            exchange = self._unsettled.pop(next(iter(self._unsettled)))
+            if exchange.envelope not in self._gate.passed_on:
+                self._count(exchange)
 
     def _count(self, exchange: _Exchange) -> None:
         with suppress(CallRefusedError):  # the ledger takes no more lines; the gate is closed by now
@@ -149,7 +165,7 @@ class DataPlane:
 
     def _end(self, exchange: _Exchange, end: End) -> None:
         if exchange.number is None and end.cluster in self._replicas:
-            self._count(exchange)  # Envoy had not seen the newest routes yet
+            self._count(exchange)  # by old routes
         if exchange.number is not None:
             self._gate.count_end(exchange.lease, exchange.number, end)
             self._log.exchange(end.outcome, end.request_bytes, end.response_bytes)
@@ -162,6 +178,7 @@ class DataPlane:
     def _forget_oldest(self) -> None:
         stream, exchange = next(iter(self._running.items()))
         del self._running[stream]
+        self._unsettled.pop(stream, None)
         self._end(exchange, End(stream, OuterStatus.INTERNAL.details, 0, 0, ""))
 
     def _forget_lost(self) -> None:

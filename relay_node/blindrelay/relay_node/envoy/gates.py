@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +19,7 @@ from blindrelay.relay_node.lease_gate import LeaseGate
 from blindrelay.relay_node.report import MAX_LINES
 from blindrelay.serving import Admission, Callers, CallRefusedError, Context
 from blindrelay.serving.leases import Lease, LeaseReader, base64url, new_lease_key, sign_lease
+from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.limits import DEADLINE_SECONDS, LEASE_ROOM, MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
@@ -37,14 +39,47 @@ _DEADLINE_SECONDS: Final = DEADLINE_SECONDS[-1]
 _ANY_UNITS: Final = 2**53 - 1
 """The largest integer that every reader of JSON reads exactly."""
 
+PASSED_SECONDS: Final = 2.0
+"""How long an exchange is known after its end. It must be longer than the data plane waits for it."""
+
 _MAX_LEASES: Final = 100_000
 """Leases that are remembered until they expire. One more, and the oldest is forgotten."""
+
+
+class PassedOn:
+    """The exchanges that Envoy has passed on to this process, by their envelopes.
+
+    They are known for PASSED_SECONDS after their end: Envoy's line of the start may come later.
+    """
+
+    def __init__(self) -> None:
+        self._known: Counter[str | bytes] = Counter()
+
+    @contextmanager
+    def running(self, context: Context) -> Iterator[None]:
+        """Notes an exchange."""
+        envelopes = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
+        self._known.update(envelopes)
+        try:
+            yield
+        finally:
+            asyncio.get_running_loop().call_later(PASSED_SECONDS, self._forget, envelopes)
+
+    def __contains__(self, envelope: bytes) -> bool:
+        return envelope in self._known
+
+    def _forget(self, envelopes: list[str | bytes]) -> None:
+        self._known.subtract(envelopes)
+        for envelope in envelopes:
+            if not self._known[envelope]:
+                del self._known[envelope]
 
 
 class EnvoyGate(Gate, Protocol):
     """A gate for calls that come through Envoy."""
 
     leases: LeaseReader
+    passed_on: PassedOn
 
     @property
     def closed(self) -> bool:
@@ -100,7 +135,14 @@ class EnvoyLeaseGate(LeaseGate):
         """Raises ConfigError for unusable token and TLS files."""
         super().__init__(ledger, admission, log, config.unread_seconds)
         self.leases = self._leases
+        self.passed_on = PassedOn()
         self._given = _Given(time.time)
+
+    @contextmanager
+    def exchange(self, context: Context) -> Iterator[Entrant]:
+        """As a relay without Envoy does it."""
+        with self.passed_on.running(context), super().exchange(context) as entrant:
+            yield entrant
 
     def _give(self, lease: Lease) -> None:
         self._given.add(lease)
@@ -154,6 +196,7 @@ class EnvoyTokenGate(TokenGate):
         self._leases_given = 0
         self.leases = LeaseReader(clock)
         self.leases.use_keys([new_lease_key()])
+        self.passed_on = PassedOn()
 
     @asynccontextmanager
     async def fetch(self, context: Context) -> AsyncIterator[tuple[bytes, bytes]]:
@@ -179,7 +222,8 @@ class EnvoyTokenGate(TokenGate):
             raise CallRefusedError(OuterStatus.LEASE_UNKNOWN)
         if self._running[lease.account] >= self._share():
             raise CallRefusedError(OuterStatus.OVERLOADED)
-        yield TokenEntrant(holder)
+        with self.passed_on.running(context):
+            yield TokenEntrant(holder)
 
     @property
     def closed(self) -> bool:
