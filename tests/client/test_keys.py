@@ -147,20 +147,6 @@ def test_bridge_that_starts_again_is_waited_for(bridge: ScriptedBridge, client: 
         assert response.result().status_code == 200
 
 
-def test_replica_that_is_lost_is_not_waited_for_while_another_is_listed(
-    bridge: ScriptedBridge, client: httpx2.Client
-) -> None:
-    """The client may not seal again, but the program's next attempt takes the other one."""
-    client.get(URL)
-    before = bridge.directory_requests
-    bridge.restart_keys()
-    bridge.starts -= 1  # another replica, which did not start since
-    bridge.uptime = 3_600
-    assert client.get(URL).headers[ERROR] == "relay/key_unknown"
-    assert bridge.directory_requests == before + 1
-    assert client.get(URL).status_code == 200
-
-
 def test_fork_is_noticed_by_this_process_and_later(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     client.get(URL)
     bridge.key, bridge.sequence = SealingKey.generate(bridge.key.not_before, bridge.key.not_after), 0

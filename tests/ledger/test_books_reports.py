@@ -140,9 +140,9 @@ def test_settlement_shows_what_a_replica_says_and_what_the_books_have(books: Boo
     (replica,) = found.replicas
     assert (replica.identity, replica.replica_id, replica.closed_before) == (BRIDGE, REPLICA, NOW)
     assert (replica.stated_count, replica.stated_units, replica.count, replica.units) == (3, 20, 2, 16)
-    books.tidy(NOW + 720)
-    assert books.settlement(NOW + 720).lapsed == 1
-    assert books.settlement(NOW + 721 + 7 * 86_400).lapsed == 0
+    books.tidy(NOW + 781)
+    assert books.settlement(NOW + 781).lapsed == 1
+    assert books.settlement(NOW + 782 + 7 * 86_400).lapsed == 0
 
 
 def test_evidence_comes_newest_first(books: Books) -> None:

@@ -80,11 +80,11 @@ def test_allowed_call_is_planned() -> None:
 
 
 OTHER_VERSION: list[tuple[dict[str, Any], str, str]] = [
-    ({"shaping": Shaping(profile=4)}, "UNSUPPORTED", "shaped"),  # type: ignore[arg-type]
-    ({"shaping": Shaping(tick_class=1)}, "UNSUPPORTED", "shaped"),
-    ({"shaping": Shaping(cell_class=1)}, "UNSUPPORTED", "shaped"),
+    ({"shaping": Shaping(profile=4)}, "UNSUPPORTED", "shaping"),  # type: ignore[arg-type]
+    ({"shaping": Shaping(tick_class=1)}, "UNSUPPORTED", "shaping"),
+    ({"shaping": Shaping(cell_class=1)}, "UNSUPPORTED", "shaping"),
     ({"price_table_hash": b"x"}, "MALFORMED", "hash of a price table"),
-    ({"rounding": 9}, "UNSUPPORTED", "rounded"),
+    ({"rounding": 9}, "UNSUPPORTED", "rounding"),
     ({"retry_token": b"x"}, "UNSUPPORTED", "retry tokens"),
     ({"on_disconnect": 2}, "UNSUPPORTED", "on_disconnect"),
     *(({"kind": kind}, "MALFORMED", "kind") for kind in (0, 9)),

@@ -202,7 +202,7 @@ async def test_revocations_are_forgotten_when_the_lease_would_have_ended(
 
 
 @both
-async def test_directories_leave_room_for_a_lease(billed: Billed, start_relay: StartRelay) -> None:
+async def test_directories_leave_room_for_a_lease(ledger: FakeLedger, start_relay: StartRelay) -> None:
     """A client refuses a response that is larger than the limit, the lease included."""
     claims = {"bridges": [ELSEWHERE] * 15}
     crowd = [FakeBridge() for _ in range(7)]
@@ -210,8 +210,8 @@ async def test_directories_leave_room_for_a_lease(billed: Billed, start_relay: S
         each.configs *= 8
         await each.start()
     try:
-        relay = await start_relay(*(each.pinned for each in crowd), ledger=billed.ledger.config)
-        billed.ledger.add(relay.client.token, claims=claims)
+        relay = await start_relay(*(each.pinned for each in crowd), ledger=ledger.config)
+        ledger.add(relay.client.token, claims=claims)
         response = await relay.client.fetch()
         assert 1_200 < len(response.lease) <= 2_048
         assert response.ByteSize() <= MAX_DIRECTORIES_SIZE

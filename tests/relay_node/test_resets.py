@@ -113,7 +113,9 @@ async def test_calls_that_are_reset_leave_nothing_behind(
     await until(lambda: not open_at(bridge) and not counted(relay))
     before = kept()
     await flood(relay, bridge, CALLS)
-    await until(lambda: not open_at(bridge) and not counted(relay) and not kept() - before)
+    await until(lambda: not open_at(bridge) and not counted(relay))
+    # gRPC itself may keep one call's state for a while. What leaks would grow with the calls.
+    await until(lambda: (kept() - before).total() < CALLS // 100)
     if data_plane == "envoy":
 
         async def quiet() -> bool:

@@ -134,20 +134,13 @@ class Sender:
         """
         match error:
             case RelayError(status=OuterStatus.KEY_UNKNOWN):
-                return await self._found(
-                    lambda: self.keys.is_superseded(key), request, lambda: self._is_replaced(key)
-                )
+                return await self._found(lambda: self.keys.is_superseded(key), request)
             case BridgeError(code=ErrorCode.ERROR_CODE_DRAINING, not_started=True):
                 self.keys.leave(key)
                 return await self._found(lambda: self.keys.draw(step(self.clock())) is not None, request)
             case BridgeError(code=ErrorCode.ERROR_CODE_PRICE_CHANGED, not_started=True):
                 return await self._found(lambda: self._has_other_prices(key), request)
         return False
-
-    def _is_replaced(self, key: VerifiedKey) -> bool:
-        """Whether other replicas are listed, and this key's is not. The program's next attempt takes them."""
-        now = step(self.clock())
-        return self.keys.announced(key, now) is None and self.keys.draw(now) is not None
 
     def _has_other_prices(self, key: VerifiedKey) -> bool:
         other = self.keys.draw(step(self.clock()))
@@ -200,12 +193,7 @@ class Sender:
             raise KeyTrustError("the bridge announces no key for the present time: nothing was sent")
         return key
 
-    async def _found(
-        self,
-        another_key: Callable[[], bool],
-        request: Request,
-        is_hopeless: Callable[[], bool] = lambda: False,
-    ) -> bool:
+    async def _found(self, another_key: Callable[[], bool], request: Request) -> bool:
         """Whether there is another key, now or within RESTART_SECONDS. It waits only for a bridge."""
         timeout = Timeouts.of(request.extensions, self.config).connect
         with suppress(TimeoutError, BlindRelayError):
@@ -218,8 +206,6 @@ class Sender:
                             return False
                     if another_key():
                         break
-                    if is_hopeless():
-                        return False
                     await asyncio.sleep(_POLL_SECONDS)
                 return True
         return False

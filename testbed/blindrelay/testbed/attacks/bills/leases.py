@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Final
 from unittest.mock import patch
 
-from blindrelay.ledger.books import End
-from blindrelay.ledger.books.read_lines import Lines
+from blindrelay.ledger.books import End, lines
 from blindrelay.serving import leases
 from blindrelay.serving.leases import LeaseReader, base64url, sign_lease
 from blindrelay.testbed.attacks.bills.run import BillAttack
@@ -117,14 +116,11 @@ def _without_end() -> AbstractContextManager[object]:
     )
 
 
-def _without_start_numbers() -> AbstractContextManager[object]:
-    """Books that take the end of an exchange for the end of any that its process started: the first."""
-    read = Lines._read_end
-
-    def of_first(lines: Lines, number: int, line: End) -> None:
-        read(lines, number, replace(line, start_sequence=1))
-
-    return patch.object(Lines, "_read_end", of_first)
+def _releasing_at_any_refusal() -> AbstractContextManager[object]:
+    """Books that release what is held for an exchange when one of its streams is refused."""
+    usual = lines._LAPSE
+    text = usual.text.replace(" AND exchange.outcome = given.outcome", "")
+    return patch.object(lines, "_LAPSE", replace(usual, text=text))
 
 
 _SIGNATURE: Final = "the ledger's signature"
@@ -139,8 +135,8 @@ LEASE_ATTACKS: Final = tuple(
         ("lease-borrowed", borrowed, "one lease, one process", _without_process, _ADMITTED),
         ("lease-kept", kept, "the lease's end", _without_end, _ADMITTED),
         (
-            *("copy-releases-the-hold", copied, "an end names its start by number"),
-            *(_without_start_numbers, "nothing is held for a running exchange"),
+            *("copy-releases-the-hold", copied, "of two streams, none releases what is held"),
+            *(_releasing_at_any_refusal, "nothing is held for a running exchange"),
         ),
     )
 )
