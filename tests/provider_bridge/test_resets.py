@@ -73,5 +73,7 @@ async def test_calls_that_are_reset_leave_nothing_behind(bridge: SealedCaller) -
     await until(lambda: not counted(bridge))
     before = kept()
     await flood(bridge, CALLS)
-    await until(lambda: not counted(bridge) and not kept() - before)
+    await until(lambda: not counted(bridge))
+    # gRPC itself may keep one call's state for a while. What leaks would grow with the calls.
+    await until(lambda: (kept() - before).total() < CALLS // 100)
     assert (await bridge.exchange()).status == 200
