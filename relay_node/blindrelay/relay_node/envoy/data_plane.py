@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class DataPlane:
         self._keys: dict[bytes, str] = {}
         self._careful: frozenset[str] = frozenset()
         self._running: dict[str, _Exchange] = {}
-        self._unsettled: dict[str, _Exchange] = {}
+        self._unsettled: deque[tuple[str, _Exchange]] = deque()
         self._clock = clock
         self._withdrawn = False
         self._pipe = folder.pipe_number()
@@ -129,7 +130,6 @@ class DataPlane:
         if isinstance(usage, Start):
             self._start(usage)
         elif (exchange := self._running.pop(usage.stream, None)) is not None:
-            self._unsettled.pop(usage.stream, None)
             self._end(exchange, usage)
 
     def _start(self, start: Start) -> None:
@@ -148,14 +148,14 @@ class DataPlane:
         if key_id in self._keys and lease.account not in self._careful:
             self._count(exchange)
         else:
-            self._unsettled[start.stream] = exchange
+            self._unsettled.append((start.stream, exchange))
 
     def _settle(self) -> None:
         """Counts what Envoy has forwarded by old routes: this process would have it otherwise."""
         latest = self._clock() - _SETTLED_SECONDS
-        while self._unsettled and next(iter(self._unsettled.values())).since < latest:
-            exchange = self._unsettled.pop(next(iter(self._unsettled)))
-            if exchange.envelope not in self._gate.passed_on:
+        while self._unsettled and self._unsettled[0][1].since < latest:
+            stream, exchange = self._unsettled.popleft()
+            if stream in self._running and exchange.envelope not in self._gate.passed_on:
                 self._count(exchange)
 
     def _count(self, exchange: _Exchange) -> None:
@@ -178,7 +178,6 @@ class DataPlane:
     def _forget_oldest(self) -> None:
         stream, exchange = next(iter(self._running.items()))
         del self._running[stream]
-        self._unsettled.pop(stream, None)
         self._end(exchange, End(stream, OuterStatus.INTERNAL.details, 0, 0, ""))
 
     def _forget_lost(self) -> None:
