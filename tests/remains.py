@@ -20,3 +20,8 @@ def kept() -> Counter[str]:
     names = {each: f"{each.__module__}.{each.__qualname__}" for each in types}
     objects = {names[each]: count for each, count in types.items() if names[each].startswith(_PACKAGES)}
     return Counter(objects | {"tasks": len(asyncio.all_tasks())})
+
+
+def left_since(before: Counter[str]) -> Counter[str]:
+    """What kept() has now and did not have then. gRPC may keep the state of a few calls for a while."""
+    return kept() - before - Counter({"grpc._cython.cygrpc.RPCState": 10})

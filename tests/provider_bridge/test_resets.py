@@ -17,7 +17,7 @@ from tests.adversarial.h2_peer import (
     reset_rapidly,
 )
 from tests.patience import until
-from tests.remains import kept
+from tests.remains import kept, left_since
 
 from .sealed_caller import SealedCaller
 
@@ -74,6 +74,5 @@ async def test_calls_that_are_reset_leave_nothing_behind(bridge: SealedCaller) -
     before = kept()
     await flood(bridge, CALLS)
     await until(lambda: not counted(bridge))
-    # gRPC itself may keep one call's state for a while. What leaks would grow with the calls.
-    await until(lambda: (kept() - before).total() < CALLS // 100)
+    await until(lambda: not left_since(before))
     assert (await bridge.exchange()).status == 200

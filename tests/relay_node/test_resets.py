@@ -24,7 +24,7 @@ from tests.patience import PATIENCE, until
 from tests.relay_node.behind_envoy import eventually
 from tests.relay_node.conftest import RunningRelay, both
 from tests.relay_node.fake_bridge import FakeBridge, Seen
-from tests.remains import kept
+from tests.remains import kept, left_since
 
 CALLS: Final = 2_000
 
@@ -114,8 +114,7 @@ async def test_calls_that_are_reset_leave_nothing_behind(
     before = kept()
     await flood(relay, bridge, CALLS)
     await until(lambda: not open_at(bridge) and not counted(relay))
-    # gRPC itself may keep one call's state for a while. What leaks would grow with the calls.
-    await until(lambda: (kept() - before).total() < CALLS // 100)
+    await until(lambda: not left_since(before))
     if data_plane == "envoy":
 
         async def quiet() -> bool:
